@@ -45,6 +45,7 @@ struct hf_random_seeded {
     struct hf_random random;
     uint64_t state[4];
 };
+/* The same seed gives the same numbers, on every machine. Not for secrets. */
 void hf_random_seeded_init(struct hf_random_seeded *seeded, uint64_t seed);
 uint64_t hf_random_seeded_next(
     struct hf_random_seeded *seeded); /* uniform 64 bits (xoshiro256**, Blackman & Vigna 2018) */

@@ -25,6 +25,7 @@ void hf_id_format(const struct hf_id *id, char *text);
 /* Parses exactly 32 hex digits. -EINVAL otherwise. */
 int hf_id_parse(const char *text, struct hf_id *ret_id);
 
+/* Any thread. */
 bool hf_id_equal(const struct hf_id *a, const struct hf_id *b);
 bool hf_id_is_zero(const struct hf_id *id);
 

@@ -21,6 +21,7 @@ struct hf_log_component {
         .name = (name_), .level = -1                                                               \
     }
 
+/* Writes one line when the component's level lets it through. Any thread; may block on stderr. */
 void hf_log_write(struct hf_log_component *component, enum hf_log_level level, const char *format,
                   ...) __attribute__((format(printf, 3, 4)));
 #define hf_log_error(c, ...) hf_log_write((c), HF_LOG_ERROR, __VA_ARGS__)

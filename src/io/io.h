@@ -108,6 +108,7 @@ void hf_io_free(struct hf_io *io); /* NULL-safe; every file must be closed */
 
 /* ---- Calls ---- */
 
+/* Opens a file below the root; `flags` as above. The caller closes it. */
 int hf_io_open(struct hf_io *io, const char *path, unsigned flags, struct hf_file **ret_file);
 void hf_io_close(struct hf_file *file); /* NULL-safe */
 /* Reads up to size bytes; fewer only at the end of the file (0 behind it). */
