@@ -88,6 +88,13 @@ class Arrows(TreeCase):
         self.include("src/journal/test-journal.c", '"io/io-test.h"')
         self.assert_clean()
 
+    def test_libraries_do_not_log(self):
+        self.include("src/store/merge.c", '"base/log.h"')
+        self.assert_found("libraries do not log")
+        self.include("src/store/merge.c", '"base/base.h"')
+        self.include("src/agent/main.c", '"base/log.h"')
+        self.assert_clean()
+
     def test_the_wire_knows_no_sockets(self):
         self.include("src/wire/frame.c", "<sys/socket.h>")
         self.assert_found("wire knows neither sockets nor threads")
