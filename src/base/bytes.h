@@ -89,7 +89,8 @@ void hf_reader_text(struct hf_reader *reader, char *text, size_t text_size);
 /* 0 when nothing failed and nothing is left; HF_ECORRUPT otherwise. */
 int hf_reader_finish(const struct hf_reader *reader);
 
-/* Writers to an hf_bytes in the forms that hf_reader reads. Errors as hf_bytes_append. */
+/* Writers to an hf_bytes in the forms that hf_reader reads. Errors as hf_bytes_append; text that is
+ * not UTF-8 is -EILSEQ, and over 65,535 bytes -HF_ETOOBIG. */
 int hf_bytes_u8(struct hf_bytes *bytes, uint8_t value);
 int hf_bytes_u16(struct hf_bytes *bytes, uint16_t value);
 int hf_bytes_u32(struct hf_bytes *bytes, uint32_t value);

@@ -23,7 +23,8 @@ struct hf_extent {
 
 int hf_extent_map_new(struct hf_extent_map **ret_map); /* -ENOMEM */
 void hf_extent_map_free(struct hf_extent_map *map);    /* NULL-safe */
-/* length > 0. -ENOMEM: the map is unchanged. */
+/* length > 0 and offset + length < 2^64, else -EINVAL. -ENOMEM: the map is unchanged. An extent
+ * takes 48 bytes; how many there may be is the caller's to limit. */
 int hf_extent_map_set(struct hf_extent_map *map, uint64_t offset, uint64_t length, uint64_t value);
 int hf_extent_map_remove(struct hf_extent_map *map, uint64_t offset, uint64_t length);
 /* The first extent that ends after `offset` (clipped to begin at `offset`); false when none. */
