@@ -76,6 +76,8 @@ struct hf_journal_progress {
     uint64_t position; /* of seq */
 };
 
+/* Opens a journal for writing and recovers it: a torn tail is cut, damage is reported in
+ * ret_recovery. One writer; blocks. The caller closes it. */
 int hf_journal_open(const struct hf_journal_options *options,
                     struct hf_journal_recovery *ret_recovery, struct hf_journal **ret_journal);
 /* Seals nothing and syncs nothing: closing is like a crash that lost nothing. NULL-safe. */
@@ -132,7 +134,9 @@ int hf_journal_segment_info(struct hf_journal *journal, size_t index,
  * Crash-safe: a dropped segment may come back at open, never half. */
 int hf_journal_drop_below(struct hf_journal *journal, uint64_t position, uint64_t *ret_bytes);
 
+/* What its files take, in bytes. Any thread. */
 uint64_t hf_journal_bytes(struct hf_journal *journal);
+/* Calls each for every damage known; stops at the first non-zero and returns it. */
 int hf_journal_damage_each(struct hf_journal *journal,
                            int (*each)(void *context, const struct hf_journal_damage *damage),
                            void *context);

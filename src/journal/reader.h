@@ -12,8 +12,10 @@
 
 struct hf_journal_reader; /* opaque */
 
+/* Opens the journal in directory `path` of io (borrowed until close). Blocks. */
 int hf_journal_reader_open(struct hf_io *io, const char *path,
                            struct hf_journal_reader **ret_reader);
+/* Sees what was appended, sealed or dropped since. Blocks. */
 int hf_journal_reader_refresh(struct hf_journal_reader *reader);
 void hf_journal_reader_close(struct hf_journal_reader *reader); /* NULL-safe */
 

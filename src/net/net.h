@@ -36,6 +36,7 @@ void hf_tls_free(struct hf_tls *tls); /* NULL-safe; connections made with it mus
 int hf_conn_dial(struct hf_tls *tls, const char *address, const char *role, int timeout_ms,
                  struct hf_conn **ret_conn, char *ret_error, size_t error_size);
 
+/* Binds and listens; port 0 lets the kernel choose, and hf_listener_port says which. */
 int hf_listener_new(const char *address, struct hf_listener **ret_listener);
 int hf_listener_port(struct hf_listener *listener);
 /* Waits for a TCP connection (no TLS yet): -ETIMEDOUT, -ECANCELED after hf_listener_stop. */

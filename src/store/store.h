@@ -95,6 +95,7 @@ int hf_machine_disk_info(struct hf_machine *machine, uint16_t disk,
                          struct hf_machine_disk *ret_disk); /* -ENOENT */
 int hf_machine_name_set(struct hf_machine *machine, const char *name);
 
+/* As hf_journal_stream_begin, for the machine's journal. */
 int hf_machine_stream_begin(struct hf_machine *machine, const struct hf_stream_id *stream);
 /*
  * Takes a batch as received: parses, verifies every frame, applies it. Captured batches go to the

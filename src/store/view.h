@@ -22,6 +22,7 @@ struct hf_view_options {
     uint64_t overlay_bytes_max; /* HF_EQUOTA when full; 0: 4 GiB */
 };
 
+/* Opens the machine as it was at options->position, under a lease that holds merging off it. */
 int hf_view_open(struct hf_store *store, const struct hf_id *machine,
                  const struct hf_view_options *options, struct hf_view **ret_view);
 void hf_view_close(

@@ -106,6 +106,7 @@ struct hf_record_in {
     uint16_t disk;
 };
 
+/* Allocates everything a builder will need. One thread at a time; the caller frees it. */
 int hf_batch_builder_new(const struct hf_batch_builder_options *options,
                          struct hf_batch_builder **ret_builder);
 void hf_batch_builder_free(struct hf_batch_builder *builder);
@@ -130,6 +131,7 @@ int hf_batch_add(struct hf_batch_builder *builder, const struct hf_record_in *re
  * far. */
 void hf_batch_skip_to(struct hf_batch_builder *builder, uint64_t seq_end);
 
+/* Records added since the batch began. */
 size_t hf_batch_record_count(const struct hf_batch_builder *builder);
 size_t hf_batch_size(const struct hf_batch_builder *builder); /* bytes if it were finished now */
 

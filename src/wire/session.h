@@ -55,6 +55,7 @@ struct hf_session_event {
     } u;
 };
 
+/* A session before its hello; `node` and `software` go into it and are copied. */
 int hf_session_new(enum hf_session_role role, const struct hf_id *node, const char *software,
                    struct hf_session **ret_session);
 void hf_session_free(struct hf_session *session); /* NULL-safe */
