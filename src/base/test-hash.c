@@ -42,13 +42,14 @@ static void every_variant_gives_the_same_values(void **state)
 {
 #ifdef __x86_64__
     struct hf_random_seeded seeded;
-    uint8_t *data = malloc(70000);
+    uint8_t *data;
 
     if (!__builtin_cpu_supports("avx2")) {
-        free(data);
         print_message("no AVX2 on this processor: nothing to compare\n");
         skip();
     }
+    data = malloc(70000);
+    assert_non_null(data);
     hf_random_seeded_init(&seeded, 3);
     assert_int_equal(seeded.random.ops->fill(&seeded.random, data, 70000), 0);
     for (size_t size = 0; size < 70000; size += 1 + size / 9) {

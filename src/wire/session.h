@@ -31,9 +31,10 @@ enum hf_session_state {
 struct hf_session; /* opaque */
 
 /*
- * What came in. `type` is an enum hf_message_type; the union holds its decoded body, borrowed until the next hf_session_input,
- * hf_session_received or hf_session_next. Calls of the sending side leave it (and the room that hf_session_input gave) alone, so that one thread can
- * read and handle a batch while another, taking turns under the owner's lock for the calls themselves, sends.
+ * What came in. `type` is an enum hf_message_type; the union holds its decoded body, borrowed until
+ * the next hf_session_input, hf_session_received or hf_session_next. Calls of the sending side
+ * leave it (and the room that hf_session_input gave) alone, so that one thread can read and handle
+ * a batch while another, taking turns under the owner's lock for the calls themselves, sends.
  */
 struct hf_session_event {
     uint16_t type;
