@@ -9,7 +9,7 @@ SECONDS ?= 60
 CHECK := tools/check --jobs $(JOBS)
 
 .DEFAULT_GOAL := build
-.PHONY: help setup build check check-quick check-long lint format asan coverage clean
+.PHONY: help setup build check check-quick check-long lint format asan tsan coverage clean
 
 help:
 	@echo "make              build everything into build/"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint         format, tree rules, static analysis"
 	@echo "make format       format the C sources in place"
 	@echo "make asan         unit tests under AddressSanitizer and UBSan (build-asan/)"
+	@echo "make tsan         the same under ThreadSanitizer (build-tsan/)"
 	@echo "make coverage     line and branch coverage of the unit tests (build-coverage/)"
 	@echo "make setup        install the Debian packages that are missing"
 	@echo "make clean        remove every build directory"
@@ -48,6 +49,9 @@ lint: setup
 asan: setup
 	@$(CHECK) --stages sanitize
 
+tsan: setup
+	@$(CHECK) --stages threads
+
 format: setup
 	@git ls-files '*.c' '*.h' | xargs -r clang-format-14 -i
 
@@ -55,7 +59,7 @@ coverage: setup
 	@tools/coverage
 
 clean:
-	rm -rf build build-asan build-fuzz build-coverage
+	rm -rf build build-asan build-tsan build-fuzz build-coverage
 
 # Offered only when the tree holds their subject.
 OFFERED :=
