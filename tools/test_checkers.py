@@ -168,6 +168,15 @@ class TreeLint(TreeCase):
         self.header("int hf_read(int a,\n            int b); /* reads */\n")
         self.assert_clean()
 
+    def test_a_case_that_asserts_nothing_is_found(self):
+        helper = "static void helper(int a)\n{\n    assert_true(a);\n}\n\n"
+        case = "static void %s(void **state)\n{\n    %s;\n}\n\n"
+        text = SPDX + helper + case % ("good", "helper(1)") + case % ("empty", "run() /* assert_ */")
+        text += "const struct CMUnitTest t[] = {cmocka_unit_test(good), cmocka_unit_test(empty)};\n"
+        self.write("src/base/test-a.c", text)
+        self.assert_found("the case empty asserts nothing")
+        self.assertNotIn("good", self.run_tool().stdout)
+
     def test_a_hard_folder_needs_a_readme(self):
         self.write("src/journal/a.c", SPDX)
         self.assert_found("src/journal: a hard folder without README.md")
