@@ -18,7 +18,8 @@
 #include <stdint.h>
 
 #define HF_IO_PATH_MAX 1024
-#define HF_IO_BATCH_MAX 64 /* most operations in one hf_io_run */
+#define HF_IO_BATCH_MAX 64       /* most operations in one hf_io_run */
+#define HF_IO_LIST_MAX (1 << 20) /* most names hf_io_list takes from one directory */
 #define HF_IO_ALIGN                                                                                \
     4096 /* buffers and ranges of O_DIRECT files are multiples of this unless the file says less   \
           */
@@ -88,8 +89,12 @@ struct hf_io {
     const struct hf_io_ops *ops;
 };
 
+/* A back end's own file struct begins with this. hf_io_open fills it; back ends only read it. */
 struct hf_file {
     struct hf_io *io;
+    unsigned flags; /* as opened */
+    bool
+        sync_failed; /* fault 27: changes and syncs give -HF_ESYNC from here on; reads still work */
 };
 
 /* ---- Making back ends. Each returns 0 and a struct owned by the caller (hf_io_free), or a
@@ -109,6 +114,8 @@ void hf_io_free(struct hf_io *io); /* NULL-safe; every file must be closed */
 /* ---- Calls ---- */
 
 /* Opens a file below the root; `flags` as above. The caller closes it. */
+/* A path that breaks the rules above, flags without READ or WRITE, or a range past 2^63-1 give
+ * -EINVAL from every call. New files are 0600, new directories 0700. */
 int hf_io_open(struct hf_io *io, const char *path, unsigned flags, struct hf_file **ret_file);
 void hf_io_close(struct hf_file *file); /* NULL-safe */
 /* Reads up to size bytes; fewer only at the end of the file (0 behind it). */
@@ -119,7 +126,7 @@ int hf_io_read_full(struct hf_file *file, void *data, size_t size, uint64_t offs
 int hf_io_write(struct hf_file *file, const void *data, size_t size, uint64_t offset);
 /* fdatasync(2): content and size are durable when it returns 0. After a failure the file must not
  * be trusted again: the kernel may have dropped the dirty pages and would call the next sync a
- * success (fault 27). */
+ * success (fault 27); so every later change and sync through it gives -HF_ESYNC. */
 int hf_io_sync(struct hf_file *file);
 int hf_io_truncate(struct hf_file *file, uint64_t size);
 /* Makes a range read as zeros and gives its space back where it can; the size stays. */
@@ -132,16 +139,17 @@ int hf_io_stat(struct hf_file *file, struct hf_io_stat *ret_stat);
  */
 int hf_io_next_data(struct hf_file *file, uint64_t from, uint64_t *ret_offset,
                     uint64_t *ret_length);
-/* Advisory, per open file (OFD): -EAGAIN when another open file holds it in the way; never waits.
- */
+/* Advisory, per open file (OFD), given up by close: -EAGAIN when another open file holds it in the
+ * way; never waits. SHARED needs a file open for READ, EXCLUSIVE one open for WRITE. */
 int hf_io_lock(struct hf_file *file, enum hf_lock_mode mode);
 int hf_io_mkdir(struct hf_io *io, const char *path); /* -EEXIST when present */
 int hf_io_rename(struct hf_io *io, const char *from, const char *to);
+/* Also removes an empty directory; -ENOTEMPTY for another. */
 int hf_io_unlink(struct hf_io *io, const char *path);
 /* Makes the names in directory `path` ("" is the root) durable. */
 int hf_io_sync_dir(struct hf_io *io, const char *path);
 /* Calls each(context, name) for every name but . and .., in byte order; stops at its first non-zero
- * and returns that. */
+ * and returns that. `each` may change the directory. -HF_ETOOBIG over HF_IO_LIST_MAX names. */
 int hf_io_list(struct hf_io *io, const char *path, int (*each)(void *context, const char *name),
                void *context);
 int hf_io_space(struct hf_io *io, uint64_t *ret_total_bytes, uint64_t *ret_free_bytes);
