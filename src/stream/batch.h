@@ -43,8 +43,8 @@ struct hf_batch_header {
     hf_le32 payload_size;
     hf_le64 epoch;
     struct hf_id capture;
-    hf_le64 seq_begin; /* captured: the records cover [seq_begin, seq_end); pass: both are the
-                          sequence of PASS_BEGIN */
+    hf_le64 seq_begin; /* captured: the records cover [seq_begin, seq_end); pass: both are the end
+                          (seq_end) of the PASS_BEGIN record */
     hf_le64 seq_end;
     hf_le64 pass;          /* 0 on the captured lane */
     hf_le64 pass_batch;    /* number within the pass, from 0 */
@@ -54,9 +54,11 @@ struct hf_batch_header {
     struct hf_hash128 digest_before; /* running digest of the lane before and after this batch */
     struct hf_hash128 digest_after;
     uint8_t lane; /* enum hf_lane */
-    uint8_t reserved[31];
-    hf_le64 tables_hash; /* XXH3-64 of record and frame table */
-    hf_le64 header_hash; /* XXH3-64 of all header bytes before this field */
+    uint8_t reserved[23];
+    hf_le64 payload_hash; /* XXH3-64 of the payload as stored */
+    hf_le64 tables_hash;  /* XXH3-64 of all bytes behind the 192 of this header, up to the payload:
+                             record and frame table */
+    hf_le64 header_hash;  /* XXH3-64 of all header bytes before this field */
 } __attribute__((packed));
 _Static_assert(sizeof(struct hf_batch_header) == 192, "on the wire and on disk");
 
@@ -88,15 +90,15 @@ _Static_assert(sizeof(struct hf_batch_frame) == 16, "on the wire and on disk");
 struct hf_batch_builder; /* opaque; one thread */
 
 struct hf_batch_builder_options {
-    int compression_level; /* zstd level, HF_COMPRESSION_OFF, or negative (fast); at most 12 */
-    size_t size_max;       /* at most HF_BATCH_SIZE_MAX */
+    int compression_level; /* zstd level, HF_COMPRESSION_OFF, or negative (fast); -100 .. 12 */
+    size_t size_max;       /* 128 KiB .. HF_BATCH_SIZE_MAX */
 };
 #define HF_COMPRESSION_OFF 1000
 #define HF_COMPRESSION_FAST (-5)
 
 struct hf_record_in {
-    uint64_t seq;
-    uint64_t seq_end; /* == seq on the pass lane */
+    uint64_t seq; /* both ignored on the pass lane, whose records lie at pass_seq */
+    uint64_t seq_end;
     uint64_t boot_ns;
     uint64_t offset;
     uint64_t length;
@@ -106,10 +108,11 @@ struct hf_record_in {
     uint16_t disk;
 };
 
-/* Allocates everything a builder will need. One thread at a time; the caller frees it. */
+/* Allocates everything a builder will need (zstd adds its own with the first content). -EINVAL for
+ * options out of range, -ENOMEM. One thread at a time; the caller frees it. */
 int hf_batch_builder_new(const struct hf_batch_builder_options *options,
                          struct hf_batch_builder **ret_builder);
-void hf_batch_builder_free(struct hf_batch_builder *builder);
+void hf_batch_builder_free(struct hf_batch_builder *builder); /* NULL-safe */
 
 /* Begins a batch on the captured lane at seq_begin, continuing `digest`; or on a pass lane. The
  * builder is empty or finished. */
@@ -121,9 +124,10 @@ void hf_batch_begin_pass(struct hf_batch_builder *builder, const struct hf_strea
 
 /*
  * Adds one record: hashes and compresses its content into the batch. -ENOSPC when it does not fit
- * any more (the batch is unchanged: finish it and begin the next). On the captured lane record->seq
- * must be >= the end so far: space between (a record the kernel threw away) belongs to the batch
- * and holds nothing.
+ * any more, judged as if it did not compress (the batch is unchanged: finish it and begin the next;
+ * an empty batch takes any valid record). -EINVAL for a record that no batch takes: see the rules
+ * in docs/formats/batch.md. On the captured lane record->seq must be >= the end so far: space
+ * between (a record the kernel threw away) belongs to the batch and holds nothing.
  */
 int hf_batch_add(struct hf_batch_builder *builder, const struct hf_record_in *record);
 
@@ -135,7 +139,8 @@ void hf_batch_skip_to(struct hf_batch_builder *builder, uint64_t seq_end);
 size_t hf_batch_record_count(const struct hf_batch_builder *builder);
 size_t hf_batch_size(const struct hf_batch_builder *builder); /* bytes if it were finished now */
 
-/* Writes the header; *ret_data (borrowed until the next begin or free) is the whole batch. */
+/* Writes the header; *ret_data (borrowed until the next begin or free) is the whole batch. Always
+ * 0. */
 int hf_batch_finish(struct hf_batch_builder *builder, int64_t wall_ns, const void **ret_data,
                     size_t *ret_size, struct hf_digest *ret_digest);
 
@@ -161,20 +166,22 @@ struct hf_batch {
  */
 int hf_batch_parse(const void *data, size_t size, struct hf_batch *ret_batch);
 
-/* Decompresses every frame and compares its checksum. HF_ECORRUPT with the first bad frame in
- * *ret_frame (may be NULL). */
+/* Decompresses every frame and compares its checksum; then the hash of the payload. HF_ECORRUPT
+ * with the first bad frame in *ret_frame (may be NULL; frame_count when only the payload's hash is
+ * wrong); -ENOMEM. Any thread. */
 int hf_batch_verify(const struct hf_batch *batch, uint32_t *ret_frame);
 
 /*
  * The content of one frame, verified. `length` is its content size (the record's rest, at most
  * HF_FRAME_CONTENT_MAX); content has room for it. Works on a frame read back from disk too:
- * `stored` is its payload bytes. HF_ECORRUPT.
+ * `stored` is its payload bytes. HF_ECORRUPT, -ENOMEM. Any thread; decompressors come from a shared
+ * pool.
  */
 int hf_frame_decode(uint8_t encoding, const void *stored, size_t stored_size, uint64_t checksum,
                     void *content, size_t length);
 
 /* The whole content or body of record `index`, verified, into content (HF_RECORD_CONTENT_MAX
- * bytes). *ret_length bytes. */
+ * bytes). *ret_length bytes: 0 for ZERO and DISCARD. HF_ECORRUPT, -ENOMEM. */
 int hf_batch_record_content(const struct hf_batch *batch, uint32_t index, void *content,
                             size_t *ret_length);
 
