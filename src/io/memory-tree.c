@@ -99,7 +99,8 @@ static int directory_insert(struct hf_mem_directory *directory, const char *name
         return -ENOMEM;
     entry = &directory->entries[position];
     memmove(entry + 1, entry, (directory->count - position) * sizeof(*entry));
-    *entry = (struct hf_mem_entry){copy, hf_mem_inode_ref(inode)};
+    entry->name = copy;
+    entry->inode = hf_mem_inode_ref(inode);
     directory->count++;
     return 0;
 }
