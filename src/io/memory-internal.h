@@ -39,6 +39,7 @@ struct hf_mem_inode {
     /* The crash back end's: what a power cut would leave. NULL in the memory back end. */
     struct hf_crash_content *crash;
     struct hf_mem_directory durable_directory;
+    bool reachable; /* scratch of a restart */
 };
 
 struct hf_mem_file {

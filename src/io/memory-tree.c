@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "io/crash-internal.h"
 #include "io/memory-internal.h"
 
 /* ---- Inodes ---- */
@@ -31,7 +32,7 @@ void hf_mem_inode_unref(struct hf_mem_inode *inode)
 {
     if (!inode || --inode->references > 0)
         return;
-    HF_ASSERT(!inode->crash);
+    hf_crash_content_free(inode->crash);
     hf_mem_directory_clear(&inode->directory);
     hf_mem_directory_clear(&inode->durable_directory);
     hf_sparse_clear(&inode->content);

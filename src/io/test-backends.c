@@ -47,6 +47,8 @@ int test_backend_open(struct test_backend *backend)
     backend->directory[0] = '\0';
     if (strcmp(backend->name, "memory") == 0)
         return hf_io_memory_new(&backend->io);
+    if (strcmp(backend->name, "crash") == 0)
+        return hf_io_crash_new(&backend->io);
     return open_in_directory(backend);
 }
 
