@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# build-tree.sh CACHE [KERNEL-PACKAGE]: unpack the guest's Debian packages into CACHE/tree-KEY and print that path.
+# build-tree.sh CACHE [KERNEL]: unpack the guest's Debian packages into CACHE/tree-KEY and print that path.
 #
+# KERNEL is a package as apt names it, PACKAGE or PACKAGE/SUITE (default linux-image-cloud-amd64). A suite that the
+# machine's own apt does not list is read from the same mirror with lists kept in the cache.
 # KEY is a hash of this folder's recipe and of every package's resolved version, so an unchanged recipe costs one
 # apt resolution (about 2 s) and no download. The tree is complete before it gets its final name: a build that was
 # interrupted leaves only a temporary directory behind. Nothing is installed on the machine that builds.
@@ -42,23 +44,40 @@ resolve() {
     done
 }
 
+# apt for the kernel: the machine's own, or one that sees another suite of the same mirror.
+apt_kernel=()
+use_suite() { # SUITE
+  local dir=$cache/$1 mirror
+  mkdir -p "$dir/lists/partial"
+  # shellcheck disable=SC2016 # apt's own placeholder
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -1)
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $1 main" >"$dir/sources.list"
+  apt_kernel=(-o "Dir::Etc::SourceList=$dir/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    -o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir" -o APT::Sandbox::User=root)
+  if [ -z "$(find "$dir/updated" -mtime -1 2>/dev/null)" ]; then
+    timeout 120 apt-get -q -q "${apt_kernel[@]}" update >&2 || return
+    touch "$dir/updated"
+  fi
+}
+
 # The kernel's meta package names the image package of the day.
 resolve_kernel() {
   local name
-  name=$(apt-cache depends "$kernel_meta" | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -1)
+  name=$(apt-cache "${apt_kernel[@]}" depends "$kernel_meta" | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -1)
   [ -n "$name" ] || name=$kernel_meta
-  echo "$name $(apt-cache show "$name" | sed -n 's/^Version: //p' | head -1)"
+  echo "$name $(apt-cache "${apt_kernel[@]}" show "$name" | sed -n 's/^Version: //p' | head -1)"
 }
 
-fetch_debs() { # name version...
+fetch_debs() { # list [apt option]...
   local list=()
   while read -r name version; do
     local deb="${name%%:*}_${version//:/%3a}_*.deb"
     compgen -G "$cache/debs/$deb" >/dev/null || list+=("$name=$version")
   done <"$1"
+  shift
   [ ${#list[@]} -eq 0 ] && return
   say "downloading ${#list[@]} packages"
-  (cd "$cache/debs" && timeout 300 apt-get -q -q -o APT::Sandbox::User=root download "${list[@]}" >&2)
+  (cd "$cache/debs" && timeout 300 apt-get -q -q "$@" -o APT::Sandbox::User=root download "${list[@]}" >&2)
 }
 
 unpack() { # list root
@@ -77,7 +96,7 @@ module_files() { # kernel-root version name...
   local root=$1 version=$2
   shift 2
   for name in "$@"; do
-    modprobe -d "$root" -S "$version" --show-depends "$name" 2>/dev/null | sed -n 's/^insmod \([^ ]*\).*/\1/p'
+    { modprobe -d "$root" -S "$version" --show-depends "$name" 2>/dev/null || true; } | sed -n 's/^insmod \([^ ]*\).*/\1/p'
   done | sort -u
 }
 
@@ -88,6 +107,7 @@ copy_modules() { # kernel-root version target-root name...
   while read -r file; do
     install -D -m 644 "$file" "$target/usr/lib/modules/$version/${file#*/lib/modules/"$version"/}"
   done < <(module_files "$root" "$version" "$@")
+  find "$target/usr/lib/modules/$version" -name '*.ko.xz' -exec xz -d {} +
   cp "$root/lib/modules/$version"/modules.{order,builtin,builtin.modinfo} "$target/usr/lib/modules/$version/" 2>/dev/null || true
   depmod -b "$target" "$version"
 }
@@ -131,6 +151,7 @@ finish_root() { # root
   done
   cp "$here"/rootfs/{inittab,fstab,hostname,hosts,passwd,group,profile} "$root/etc/"
   install -m 755 "$here"/rootfs/{rc,rc.shutdown} "$root/etc/hf-guest/"
+  install -m 755 "$here/rootfs/devices" "$root/usr/lib/hf-guest/devices"
   ln -sf ../proc/self/mounts "$root/etc/mtab"
 }
 
@@ -143,6 +164,8 @@ add_kernel() { # kernel-root version root
 wanted=$(mktemp "$cache/lists/list.XXXXXX")
 kernel=$(mktemp "$cache/lists/kernel.XXXXXX")
 trap 'rm -f "$wanted" "$kernel"' EXIT
+[ "${kernel_meta#*/}" = "$kernel_meta" ] || use_suite "${kernel_meta#*/}"
+kernel_meta=${kernel_meta%%/*}
 resolve >"$wanted"
 resolve_kernel >"$kernel"
 [ -s "$wanted" ] || { say "apt could not resolve the guest's packages (apt-get update?)"; exit 1; }
@@ -150,11 +173,12 @@ key=$(cat "$wanted" "$kernel" "$here"/{build-tree.sh,packages.txt,modules.txt} "
 tree=$cache/tree-$key
 exec 8>"$cache/lock-$key"
 flock 8
+find "$cache" -maxdepth 2 -path '*/tree-*/complete' -mtime +7 -printf '%h\n' | xargs -r rm -rf
 if [ ! -e "$tree/complete" ]; then
   work=$(mktemp -d "$cache/hf-guest-tree.XXXXXX")
   trap 'rm -rf "$wanted" "$kernel" "$work"' EXIT
   fetch_debs "$wanted"
-  fetch_debs "$kernel"
+  fetch_debs "$kernel" "${apt_kernel[@]}"
   unpack "$wanted" "$work/rootfs"
   unpack "$kernel" "$work/kernel"
   version=$(basename "$work"/kernel/usr/lib/modules/*)
@@ -171,4 +195,5 @@ if [ ! -e "$tree/complete" ]; then
   mv "$work" "$tree"
   say "built $tree: kernel $version, $(du -sh "$tree/rootfs" | cut -f1)"
 fi
+touch "$tree/complete" # unused for a week: another build removes it
 echo "$tree"

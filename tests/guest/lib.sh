@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# Shared by the guest tests; source it first. Needs HF_GUEST_CONTROL (the built control program) and, optionally,
-# HF_GUEST_CACHE (where unpacked packages are kept, default build/guest-cache beside the tree).
+# Shared by the guest tests; source it first. HF_GUEST_BUILD is the build directory (default build/ of this tree);
+# unpacked packages are kept in its guest-cache/ or where HF_GUEST_CACHE says.
 # shellcheck shell=bash
 set -euo pipefail
 
 guest_src=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 guest_tree_top=$(cd "$guest_src/../.." && pwd)
-guest_cache=${HF_GUEST_CACHE:-$guest_tree_top/build/guest-cache}
+guest_build=${HF_GUEST_BUILD:-$guest_tree_top/build}
+guest_cache=${HF_GUEST_CACHE:-$guest_build/guest-cache}
 guest_work=
 guest_tree=${HF_GUEST_TREE:-} # where the guest's packages are unpacked
 guest_started=()
@@ -61,7 +62,7 @@ guest_cleanup() {
 guest_image() { # OUT [SRC:DST[:MODE]]...: a bootable disk
   local out=$1
   shift
-  "$guest_src/build-image.sh" "$guest_tree" "$out" -s "${guest_image_mib:-512}" "$HF_GUEST_CONTROL:/usr/lib/hf-guest/control" "$@"
+  "$guest_src/build-image.sh" "$guest_tree" "$out" -s "${guest_image_mib:-512}" "$guest_build/tests/guest/hf-guest-control:/usr/lib/hf-guest/control" "$@"
 }
 
 guest_start() { # NAME options...
@@ -81,4 +82,18 @@ guest_do() { # VERB NAME args...: any other verb of guest.py
   local verb=$1 dir=$guest_work/$2
   shift 2
   "$guest_src/guest.py" "$verb" "$dir" "$@"
+}
+
+# A guest started without its boot loader, root disk thrown away afterwards, with test disks on every driver:
+# vdb, vdc (virtio), sda, sdb (SCSI), nvme0n1, nvme1n1.
+guest_start_kernel() { # NAME [options...]
+  local name=$1 disks=() disk
+  shift
+  for disk in vdb,virtio-blk vdc,virtio-blk sda,virtio-scsi sdb,virtio-scsi nvme0,nvme nvme1,nvme; do
+    truncate -s 256M "$guest_work/$name-${disk%,*}.img"
+    disks+=(--disk "$guest_work/$name-${disk%,*}.img,driver=${disk#*,}")
+  done
+  guest_start "$name" --kernel "$guest_tree/rootfs/boot/vmlinuz" --initrd "$guest_tree/rootfs/boot/initrd.img" \
+    --append "root=UUID=68660000-6775-4573-8400-000000000001 console=ttyS0 quiet panic=-1" \
+    --disk "$guest_work/disk.img,snapshot" "${disks[@]}" "$@"
 }
