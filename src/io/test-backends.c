@@ -41,6 +41,13 @@ static int open_in_directory(struct test_backend *backend)
     return error;
 }
 
+static int open_fault(struct test_backend *backend)
+{
+    int error = hf_io_memory_new(&backend->inner);
+
+    return error ? error : hf_io_fault_new(backend->inner, &backend->io);
+}
+
 int test_backend_open(struct test_backend *backend)
 {
     backend->inner = NULL;
@@ -49,6 +56,8 @@ int test_backend_open(struct test_backend *backend)
         return hf_io_memory_new(&backend->io);
     if (strcmp(backend->name, "crash") == 0)
         return hf_io_crash_new(&backend->io);
+    if (strcmp(backend->name, "fault") == 0)
+        return open_fault(backend);
     return open_in_directory(backend);
 }
 
