@@ -9,11 +9,23 @@
  *
  * A message in a state that does not take it ends the session with HF_WIRE_EPROTOCOL. After ENDED
  * nothing more comes out but what is already in the output.
+ *
+ * ATTACH_OK leads to STREAMING when its verdict is RESUME, NEW or CHECKSUM. After DIVERGED and
+ * SUPERSEDED no batch of that stream may flow: both sides are back in READY, and the source may
+ * attach again (with a new capture) or close.
+ *
+ * Every call that puts a message into the output returns -EAGAIN when HF_SESSION_OUTPUT_MAX bytes
+ * wait there already (nothing was changed: send some, call again), and HF_EPROTO in a state or role
+ * it does not belong to.
  */
 #ifndef HF_WIRE_SESSION_H
 #define HF_WIRE_SESSION_H
 
 #include "wire/message.h"
+
+#define HF_SESSION_OUTPUT_MAX (2u * HF_MESSAGE_BODY_MAX) /* bytes waiting to be sent */
+#define HF_SESSION_HASH_GETS_MAX 16 /* HASH_GETs under way; a source that sends more is cut off */
+#define HF_SESSION_PINGS_MAX 4      /* PINGs not answered yet */
 
 enum hf_session_role { HF_SESSION_SOURCE, HF_SESSION_SINK };
 
@@ -62,9 +74,13 @@ int hf_session_new(enum hf_session_role role, const struct hf_id *node, const ch
 void hf_session_free(struct hf_session *session); /* NULL-safe */
 enum hf_session_state hf_session_state(const struct hf_session *session);
 
+/* Whether batches flow after this verdict (enum hf_attach_verdict). */
+bool hf_attach_verdict_streams(uint8_t verdict);
+
 /*
  * Room for incoming bytes: *ret_data takes up to *ret_size bytes (never 0 unless ENDED);
- * hf_session_received says how many came. Large BATCH bodies are received in place, uncopied.
+ * hf_session_received says how many came. Large BATCH bodies are received in place, uncopied. Call
+ * hf_session_next until it gives 0 in between. Always 0.
  */
 int hf_session_input(struct hf_session *session, void **ret_data, size_t *ret_size);
 void hf_session_received(struct hf_session *session, size_t size);
@@ -76,13 +92,20 @@ int hf_session_next(struct hf_session *session, struct hf_session_event *ret_eve
 /* Bytes to send, borrowed until hf_session_sent takes some of them away. 0 bytes: nothing. */
 void hf_session_output(struct hf_session *session, const void **ret_data, size_t *ret_size);
 void hf_session_sent(struct hf_session *session, size_t size);
+/* The same by exchange: all the output goes to `bytes` (empty before), whose memory the session
+ * goes on with. For a sender that lets other threads use the session while it sends. */
+void hf_session_take_output(struct hf_session *session, struct hf_bytes *bytes);
 
 /* Source calls. HF_EPROTO in a wrong state. */
 int hf_session_hello(struct hf_session *session);
 int hf_session_attach(struct hf_session *session, const struct hf_msg_attach *attach);
 /* Puts a whole batch into the output. -EAGAIN when credit does not cover it. */
 int hf_session_batch(struct hf_session *session, const void *data, size_t size);
+/* The same without the copy: only its header goes into the output, and the caller sends the batch's
+ * `size` bytes right behind the output as it is now, before anything that is put there later. */
+int hf_session_batch_header(struct hf_session *session, size_t size);
 uint64_t hf_session_credit_left(const struct hf_session *session); /* bytes */
+/* -EAGAIN also when HF_SESSION_HASH_GETS_MAX are under way. */
 int hf_session_hash_get(struct hf_session *session, const struct hf_msg_hash_get *get);
 
 /* Sink calls. */
@@ -93,8 +116,12 @@ int hf_session_lost(struct hf_session *session, const struct hf_msg_lost *lost);
 int hf_session_hash_list(struct hf_session *session, const struct hf_msg_hash_list *list);
 
 /* Either side. */
-int hf_session_ping(struct hf_session *session);
+int hf_session_ping(struct hf_session *session); /* -EAGAIN: HF_SESSION_PINGS_MAX unanswered */
+/* Orderly end, by the side that wants it; the other's session answers by itself and is ENDED. A
+ * source that wants its last batches acknowledged waits for that before it closes. */
 int hf_session_close(struct hf_session *session);
+/* Puts an ERROR into the output and ends the session. text is cut at HF_ERROR_TEXT_MAX - 1 bytes.
+ */
 int hf_session_fail(struct hf_session *session, enum hf_wire_error code, const char *text);
 
 #endif
