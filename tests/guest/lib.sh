@@ -97,3 +97,17 @@ guest_start_kernel() { # NAME [options...]
     --append "root=UUID=68660000-6775-4573-8400-000000000001 console=ttyS0 quiet panic=-1" \
     --disk "$guest_work/disk.img,snapshot" "${disks[@]}" "$@"
 }
+
+# The workload of workload/, as arguments for guest_image.
+guest_workload=("$guest_build/tests/guest/hf-guest-txn:/usr/lib/hf-guest/txn")
+for guest_file in copier check freeze-hook thaw-hook start; do
+  guest_workload+=("$guest_src/workload/$guest_file:/usr/lib/hf-guest/$guest_file")
+done
+
+guest_data_disk() { # NAME DEVICE: makes and mounts the data file system
+  guest_run "$1" "modprobe xfs && mkfs.xfs -q -L hfdata $2 && mount $2 /data && findfs LABEL=hfdata >/dev/null"
+}
+
+guest_wait() { # NAME SECONDS SCRIPT: until the script succeeds in the guest
+  guest_run "$1" -t "$2" "until { $3; } >/dev/null 2>&1; do sleep 0.3; done"
+}
