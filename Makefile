@@ -23,7 +23,7 @@ help:
 	@echo "make coverage     line and branch coverage of the unit tests (build-coverage/)"
 	@echo "make setup        install the Debian packages that are missing"
 	@echo "make clean        remove every build directory"
-	@$(foreach t,$(OFFERED),echo "make $(t)$(HELP_$(t))";)
+	@$(foreach t,$(OFFERED),printf '%-17s %s\n' 'make $(t)' '$(HELP_$(t))';)
 
 setup:
 	@$(SETUP)
@@ -66,7 +66,7 @@ OFFERED :=
 
 ifneq ($(wildcard src/*/fuzz-*.c),)
 OFFERED += fuzz
-HELP_fuzz := "         every fuzz target for SECONDS=60 each (build-fuzz/)"
+HELP_fuzz := every fuzz target for SECONDS=60 each (build-fuzz/)
 .PHONY: fuzz
 fuzz: setup
 	@tools/fuzz --seconds $(SECONDS)
@@ -74,7 +74,7 @@ endif
 
 ifneq ($(wildcard tests/bench/run),)
 OFFERED += bench
-HELP_bench := "        the ratios of docs/benchmarks.md, measured here"
+HELP_bench := the ratios of docs/benchmarks.md, measured here
 .PHONY: bench
 bench: build
 	@tests/bench/run
@@ -82,15 +82,17 @@ endif
 
 ifneq ($(wildcard tests/sim/run),)
 OFFERED += sim
-HELP_sim := "          the seeded simulation; a failure prints its seed"
+HELP_sim := the seeded simulation; a failure prints its seed
 .PHONY: sim
 sim: build
 	@tests/sim/run
 endif
 
-ifneq ($(wildcard src/cli/*demo*.c),)
+# The demo needs every program: each is a folder that src/meson.build names.
+BUILT = $(shell sed -n "s/^subdir('\(.*\)')/\1/p" src/meson.build)
+ifeq ($(filter-out $(BUILT),agent target cli nbdkit),)
 OFFERED += demo
-HELP_demo := "         a site dies; its machine is opened at the second site"
+HELP_demo := a site dies; its machine is opened at the second site
 .PHONY: demo
 demo: build
 	@build/src/cli/holdfast demo

@@ -18,8 +18,8 @@
 
 static int connect_agent(const struct hf_cli *cli, const char *path, int *ret_fd)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct timeval timeout = { .tv_sec = ANSWER_TIMEOUT_S };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
     int fd;
 
     if (strlen(path) >= sizeof(address.sun_path))
@@ -34,7 +34,10 @@ static int connect_agent(const struct hf_cli *cli, const char *path, int *ret_fd
 
         close(fd);
         if (error == -ENOENT || error == -ECONNREFUSED)
-            return hf_cli_fail(cli, error, "no agent answers on %s; is holdfast-agent running? (--socket names another path)", path);
+            return hf_cli_fail(
+                cli, error,
+                "no agent answers on %s; is holdfast-agent running? (--socket names another path)",
+                path);
         return hf_cli_fail(cli, error, "cannot reach the agent on %s: %s", path, strerror(-error));
     }
     *ret_fd = fd;
@@ -107,7 +110,8 @@ static int check_answer(const struct hf_cli *cli, const json_t *answer)
 
     if (json_is_true(json_object_get(answer, "ok")))
         return HF_EXIT_OK;
-    return hf_cli_fail(cli, -EIO, "%s", message != NULL ? message : "the agent refused without saying why");
+    return hf_cli_fail(cli, -EIO, "%s",
+                       message != NULL ? message : "the agent refused without saying why");
 }
 
 int hf_cli_agent_ask(const struct hf_cli *cli, json_t *request, json_t **ret_answer)

@@ -7,7 +7,8 @@
 
 #include "cli/cli.h"
 
-/* Sends `request` (a reference is taken over) and gives the answer (the caller's). Says what went wrong and returns an exit code. */
+/* Sends `request` (a reference is taken over) and gives the answer (the caller's). Says what went
+ * wrong and returns an exit code. */
 int hf_cli_agent_ask(const struct hf_cli *cli, json_t *request, json_t **ret_answer);
 
 #endif

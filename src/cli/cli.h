@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The console. One table of commands (commands.c) is the parser, the help, the completion and the man page. A command gets its options
- * parsed, does its work through the libraries, and writes through output.h; it returns an exit code of enum hf_exit.
+ * The console. One table of commands (commands.c) is the parser, the help, the completion and the
+ * man page. A command gets its options parsed, does its work through the libraries, and writes
+ * through output.h; it returns an exit code of enum hf_exit.
  */
 #ifndef HF_CLI_CLI_H
 #define HF_CLI_CLI_H
@@ -26,7 +27,8 @@ struct hf_cli_option {
     bool required;
 };
 
-/* A parsed command line: values[i] belongs to command->options[i]; NULL when absent, "" for a switch that is on. */
+/* A parsed command line: values[i] belongs to command->options[i]; NULL when absent, "" for a
+ * switch that is on. */
 struct hf_cli {
     const struct hf_cli_command *command;
     const char *values[HF_CLI_OPTIONS_MAX];
@@ -55,10 +57,13 @@ extern const size_t hf_cli_command_count;
 /* The value of an option by its name, or NULL. The name must be in the command's table. */
 const char *hf_cli_value(const struct hf_cli *cli, const char *name);
 
-/* "holdfast: text" on standard error. With json, an object {"error": code name, "message": text}. Returns HF_EXIT_FAILED. */
-int hf_cli_fail(const struct hf_cli *cli, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* "holdfast: text" on standard error. With json, an object {"error": code name, "message": text}.
+ * Returns HF_EXIT_FAILED. */
+int hf_cli_fail(const struct hf_cli *cli, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-/* Parses argv[1..]; HF_EXIT_OK and a command to run, or what main should exit with (help shown, or usage error). */
+/* Parses argv[1..]; HF_EXIT_OK and a command to run, or what main should exit with (help shown, or
+ * usage error). */
 int hf_cli_parse(int argc, char **argv, struct hf_cli *ret_cli, bool *ret_run);
 
 /* help.c: to standard output. */

@@ -30,8 +30,10 @@ static void print_pass(const json_t *pass)
     char rate[HF_OUTPUT_TEXT_MAX];
     char left[HF_OUTPUT_TEXT_MAX];
 
-    printf("Pass         %s: %s of %s (%" PRIu64 "%%), %s/s, %s left\n", text_at(pass, "kind"), hf_text_bytes(done, done_text),
-           hf_text_bytes(total, total_text), total > 0 ? done * 100 / total : 100, hf_text_bytes(number_at(pass, "rate_bytes_s"), rate),
+    printf("Pass         %s: %s of %s (%" PRIu64 "%%), %s/s, %s left\n", text_at(pass, "kind"),
+           hf_text_bytes(done, done_text), hf_text_bytes(total, total_text),
+           total > 0 ? done * 100 / total : 100,
+           hf_text_bytes(number_at(pass, "rate_bytes_s"), rate),
            hf_text_duration(number_at(pass, "eta_s") * UINT64_C(1000000000), left));
 }
 
@@ -46,7 +48,9 @@ static void print_disks(const json_t *disks)
 
         printf("Disk %-7" PRIu64 " %s, %s%s\n", number_at(disk, "disk"), text_at(disk, "path"),
                hf_text_bytes(number_at(disk, "size_bytes"), size),
-               json_is_true(json_object_get(disk, "complete")) ? "" : ", not complete at the target yet");
+               json_is_true(json_object_get(disk, "complete"))
+                   ? ""
+                   : ", not complete at the target yet");
     }
 }
 
@@ -62,18 +66,22 @@ static void print_status(const json_t *status)
     char size[HF_OUTPUT_TEXT_MAX];
 
     printf("Machine      %s\n", text_at(status, "machine"));
-    printf("State        %s\n", json_is_true(json_object_get(status, "protected")) ? "protected" : "not protected yet");
+    printf("State        %s\n",
+           json_is_true(json_object_get(status, "protected")) ? "protected" : "not protected yet");
     printf("Mode         %s%s%s\n", text_at(status, "mode"), cause[0] != '\0' ? ": " : "", cause);
-    printf("Target       %s, %s%s%s\n", text_at(status, "target"), text_at(status, "link"), link_error[0] != '\0' ? ": " : "",
-           link_error);
-    printf("Lag          %" PRIu64 " ms now; p50 %" PRIu64 ", p99 %" PRIu64 ", max %" PRIu64 " ms\n", number_at(lag, "now"),
-           number_at(lag, "p50"), number_at(lag, "p99"), number_at(lag, "max"));
-    printf("Ring         %s of %s; longest stall survived %" PRIu64 " ms\n", hf_text_bytes(number_at(ring, "fill_bytes"), fill),
+    printf("Target       %s, %s%s%s\n", text_at(status, "target"), text_at(status, "link"),
+           link_error[0] != '\0' ? ": " : "", link_error);
+    printf(
+        "Lag          %" PRIu64 " ms now; p50 %" PRIu64 ", p99 %" PRIu64 ", max %" PRIu64 " ms\n",
+        number_at(lag, "now"), number_at(lag, "p50"), number_at(lag, "p99"), number_at(lag, "max"));
+    printf("Ring         %s of %s; longest stall survived %" PRIu64 " ms\n",
+           hf_text_bytes(number_at(ring, "fill_bytes"), fill),
            hf_text_bytes(number_at(ring, "size_bytes"), size), number_at(ring, "longest_stall_ms"));
     if (json_is_object(pass))
         print_pass(pass);
     if (json_is_object(point))
-        printf("Last point   %s, %s, %s\n", text_at(point, "time"), text_at(point, "kind"), text_at(point, "id"));
+        printf("Last point   %s, %s, %s\n", text_at(point, "time"), text_at(point, "kind"),
+               text_at(point, "id"));
     print_disks(json_object_get(status, "disks"));
 }
 
@@ -113,7 +121,8 @@ int hf_cmd_agent_mark(const struct hf_cli *cli)
     const char *name = hf_cli_value(cli, "name");
     json_t *answer;
     int code = hf_cli_agent_ask(cli,
-                                json_pack("{s:s, s:b, s:s}", "verb", "mark", "app", hf_cli_value(cli, "app") != NULL, "name",
+                                json_pack("{s:s, s:b, s:s}", "verb", "mark", "app",
+                                          hf_cli_value(cli, "app") != NULL, "name",
                                           name != NULL ? name : ""),
                                 &answer);
 
@@ -145,10 +154,12 @@ static int finish(const struct hf_cli *cli, int code, json_t *answer, const char
 int hf_cmd_agent_resync(const struct hf_cli *cli)
 {
     json_t *answer = NULL;
-    int code =
-        hf_cli_agent_ask(cli, json_pack("{s:s, s:b}", "verb", "resync", "full", hf_cli_value(cli, "full") != NULL), &answer);
+    int code = hf_cli_agent_ask(
+        cli, json_pack("{s:s, s:b}", "verb", "resync", "full", hf_cli_value(cli, "full") != NULL),
+        &answer);
 
-    return finish(cli, code, answer, "The pass has begun; `holdfast agent status --watch` follows it.");
+    return finish(cli, code, answer,
+                  "The pass has begun; `holdfast agent status --watch` follows it.");
 }
 
 int hf_cmd_agent_disk(const struct hf_cli *cli)
@@ -158,9 +169,15 @@ int hf_cmd_agent_disk(const struct hf_cli *cli)
     int code;
 
     if (!add && strcmp(cli->arguments[0], "remove") != 0) {
-        fprintf(stderr, "holdfast: it is 'disk add PATH' or 'disk remove PATH', not '%s'\n", cli->arguments[0]);
+        fprintf(stderr, "holdfast: it is 'disk add PATH' or 'disk remove PATH', not '%s'\n",
+                cli->arguments[0]);
         return HF_EXIT_USAGE;
     }
-    code = hf_cli_agent_ask(cli, json_pack("{s:s, s:s}", "verb", add ? "disk-add" : "disk-remove", "path", cli->arguments[1]), &answer);
-    return finish(cli, code, answer, add ? "The disk is being copied; it belongs to points once that is done." : "The disk is no longer captured; its history stays.");
+    code = hf_cli_agent_ask(cli,
+                            json_pack("{s:s, s:s}", "verb", add ? "disk-add" : "disk-remove",
+                                      "path", cli->arguments[1]),
+                            &answer);
+    return finish(cli, code, answer,
+                  add ? "The disk is being copied; it belongs to points once that is done."
+                      : "The disk is no longer captured; its history stays.");
 }

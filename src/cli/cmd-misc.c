@@ -12,7 +12,8 @@
 int hf_cmd_completion(const struct hf_cli *cli)
 {
     if (strcmp(cli->arguments[0], "bash") != 0) {
-        fprintf(stderr, "holdfast: completion is there for bash, not for '%s'\n", cli->arguments[0]);
+        fprintf(stderr, "holdfast: completion is there for bash, not for '%s'\n",
+                cli->arguments[0]);
         return HF_EXIT_USAGE;
     }
     hf_cli_print_bash_completion();
@@ -25,7 +26,8 @@ int hf_cmd_man(const struct hf_cli *cli)
     return HF_EXIT_OK;
 }
 
-/* The script stands beside the program in a build tree, and in the package's own directory once installed. */
+/* The script stands beside the program in a build tree, and in the package's own directory once
+ * installed. */
 static const char *find_demo(char *path, size_t path_size)
 {
     char self[512];
@@ -50,11 +52,12 @@ int hf_cmd_demo(const struct hf_cli *cli)
 {
     char path[640];
     const char *seconds = hf_cli_value(cli, "seconds");
-    const char *argv[8] = { 0 };
+    const char *argv[8] = {0};
     size_t argc = 0;
 
     if (geteuid() != 0)
-        return hf_cli_fail(cli, -EPERM, "the demo makes network namespaces and loop devices; run it as root");
+        return hf_cli_fail(cli, -EPERM,
+                           "the demo makes network namespaces and loop devices; run it as root");
     if (find_demo(path, sizeof(path)) == NULL)
         return hf_cli_fail(cli, -ENOENT, "holdfast-demo is not installed beside this program");
     argv[argc++] = path;

@@ -38,8 +38,9 @@ static void ls_row(struct listing *listing, const struct hf_machine_summary *sum
         hf_text_time(summary->newest_wall_ns, newest);
     snprintf(disks, sizeof(disks), "%u", summary->disk_count);
     hf_table_row(listing->table,
-                 (const char *[]){ summary->name, id, state_of(summary), disks, newest, hf_text_bytes(summary->journal_bytes, journal),
-                                   hf_text_bytes(summary->base_bytes, base) });
+                 (const char *[]){summary->name, id, state_of(summary), disks, newest,
+                                  hf_text_bytes(summary->journal_bytes, journal),
+                                  hf_text_bytes(summary->base_bytes, base)});
 }
 
 static void ls_object(struct listing *listing, const struct hf_machine_summary *summary)
@@ -48,10 +49,12 @@ static void ls_object(struct listing *listing, const struct hf_machine_summary *
     json_t *object;
 
     hf_id_format(&summary->machine, id);
-    object = json_pack("{s:s, s:s, s:s, s:I, s:b, s:b, s:i, s:I, s:I, s:I}", "machine", id, "name", summary->name, "state",
-                       state_of(summary), "epoch", (json_int_t)summary->epoch, "consistent", summary->consistent, "partial",
-                       summary->partial, "disks", (int)summary->disk_count, "journal_bytes", (json_int_t)summary->journal_bytes,
-                       "base_bytes", (json_int_t)summary->base_bytes, "newest_position", (json_int_t)summary->newest);
+    object = json_pack(
+        "{s:s, s:s, s:s, s:I, s:b, s:b, s:i, s:I, s:I, s:I}", "machine", id, "name", summary->name,
+        "state", state_of(summary), "epoch", (json_int_t)summary->epoch, "consistent",
+        summary->consistent, "partial", summary->partial, "disks", (int)summary->disk_count,
+        "journal_bytes", (json_int_t)summary->journal_bytes, "base_bytes",
+        (json_int_t)summary->base_bytes, "newest_position", (json_int_t)summary->newest);
     hf_json_time(object, "newest_time", summary->newest_wall_ns);
     json_array_append_new(listing->array, object);
 }
@@ -69,9 +72,10 @@ static int ls_each(void *context, const struct hf_machine_summary *summary)
 
 int hf_cmd_store_ls(const struct hf_cli *cli)
 {
-    static const char *const headings[] = { "NAME", "MACHINE", "STATE", "DISKS", "NEWEST", "JOURNAL", "BASE" };
-    struct hf_cli_store store = { 0 };
-    struct listing listing = { 0 };
+    static const char *const headings[] = {"NAME",   "MACHINE", "STATE", "DISKS",
+                                           "NEWEST", "JOURNAL", "BASE"};
+    struct hf_cli_store store = {0};
+    struct listing listing = {0};
     int code = hf_cli_store_open(cli, cli->arguments[0], &store);
     int error;
 
@@ -142,8 +146,9 @@ static json_t *point_object(const struct hf_point *point)
     json_t *object;
 
     hf_id_format(&point->id, id);
-    object = json_pack("{s:s, s:I, s:I, s:s, s:b, s:s}", "kind", kind_of(point), "position", (json_int_t)point->position, "seq",
-                       (json_int_t)point->seq, "name", point->name, "openable", point->openable, "reason",
+    object = json_pack("{s:s, s:I, s:I, s:s, s:b, s:s}", "kind", kind_of(point), "position",
+                       (json_int_t)point->position, "seq", (json_int_t)point->seq, "name",
+                       point->name, "openable", point->openable, "reason",
                        point->reason != NULL ? point->reason : "");
     if (!hf_id_is_zero(&point->id))
         json_object_set_new(object, "id", json_string(id));
@@ -154,7 +159,7 @@ static json_t *point_object(const struct hf_point *point)
 
 static void print_points(const struct hf_cli *cli, const struct hf_point *points, size_t count)
 {
-    static const char *const headings[] = { "TIME", "POINT", "KIND", "POSITION", "OPENABLE", "NAME" };
+    static const char *const headings[] = {"TIME", "POINT", "KIND", "POSITION", "OPENABLE", "NAME"};
     struct hf_table *table;
 
     if (cli->json) {
@@ -174,8 +179,10 @@ static void print_points(const struct hf_cli *cli, const struct hf_point *points
 
         hf_id_format(&points[i].id, id);
         snprintf(position, sizeof(position), "%" PRIu64, points[i].position);
-        hf_table_row(table, (const char *[]){ hf_text_time(points[i].wall_ns, time), points[i].kind != 0 ? id : "-", kind_of(&points[i]),
-                                              position, points[i].openable ? "yes" : points[i].reason, points[i].name });
+        hf_table_row(
+            table, (const char *[]){hf_text_time(points[i].wall_ns, time),
+                                    points[i].kind != 0 ? id : "-", kind_of(&points[i]), position,
+                                    points[i].openable ? "yes" : points[i].reason, points[i].name});
     }
     hf_table_print(table, stdout);
     hf_table_free(table);
@@ -195,7 +202,7 @@ static bool parse_count(const char *text, size_t *ret_count)
 
 static int list_points(const struct hf_cli *cli, struct hf_cli_store *store)
 {
-    struct point_list list = { 0 };
+    struct point_list list = {0};
     const char *last = hf_cli_value(cli, "last");
     size_t skip = 0;
     size_t count;
@@ -203,7 +210,8 @@ static int list_points(const struct hf_cli *cli, struct hf_cli_store *store)
     int code = HF_EXIT_OK;
 
     if (error < 0) {
-        code = hf_cli_fail(cli, error, "cannot list the points of %s: %s", store->machine_name, hf_strerror(error));
+        code = hf_cli_fail(cli, error, "cannot list the points of %s: %s", store->machine_name,
+                           hf_strerror(error));
     } else if (last != NULL && !parse_count(last, &count)) {
         fprintf(stderr, "holdfast: --last takes a number, not '%s'\n", last);
         code = HF_EXIT_USAGE;
@@ -218,7 +226,7 @@ static int list_points(const struct hf_cli *cli, struct hf_cli_store *store)
 
 int hf_cmd_store_points(const struct hf_cli *cli)
 {
-    struct hf_cli_store store = { 0 };
+    struct hf_cli_store store = {0};
     const char *find = hf_cli_value(cli, "find");
     int code = hf_cli_store_open(cli, cli->arguments[0], &store);
 

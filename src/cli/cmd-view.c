@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * holdfast view serve: one nbdkit per disk, all at the same position. This process holds a view of its own all the while, so that the
- * lease is there before the first nbdkit starts and until the last has ended.
+ * holdfast view serve: one nbdkit per disk, all at the same position. This process holds a view of
+ * its own all the while, so that the lease is there before the first nbdkit starts and until the
+ * last has ended.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -79,11 +80,14 @@ static int name_sockets(struct serving *serving)
         int length;
 
         if (is_plain_name(server->disk.name))
-            length = snprintf(server->socket, sizeof(server->socket), "%s/%s.sock", dir, server->disk.name);
+            length = snprintf(server->socket, sizeof(server->socket), "%s/%s.sock", dir,
+                              server->disk.name);
         else
-            length = snprintf(server->socket, sizeof(server->socket), "%s/disk%u.sock", dir, server->disk.disk);
+            length = snprintf(server->socket, sizeof(server->socket), "%s/disk%u.sock", dir,
+                              server->disk.disk);
         if (length >= (int)sizeof(server->socket))
-            return hf_cli_fail(serving->cli, -ENAMETOOLONG, "%s is too long for a socket's path", dir);
+            return hf_cli_fail(serving->cli, -ENAMETOOLONG, "%s is too long for a socket's path",
+                               dir);
     }
     return HF_EXIT_OK;
 }
@@ -95,7 +99,7 @@ static void run_nbdkit(const struct serving *serving, const struct server *serve
     const char *overlay = hf_cli_value(cli, "overlay");
     char machine[HF_ID_TEXT_SIZE];
     char words[5][700];
-    const char *argv[16] = { 0 };
+    const char *argv[16] = {0};
     size_t argc = 0;
 
     hf_id_format(&serving->store.machine, machine);
@@ -103,7 +107,8 @@ static void run_nbdkit(const struct serving *serving, const struct server *serve
     snprintf(words[1], sizeof(words[1]), "machine=%s", machine);
     snprintf(words[2], sizeof(words[2]), "point=pos:%" PRIu64, serving->store.point.position);
     snprintf(words[3], sizeof(words[3]), "disk=%u", server->disk.disk);
-    snprintf(words[4], sizeof(words[4]), "overlay=%s", overlay != NULL ? overlay : hf_cli_value(cli, "socket"));
+    snprintf(words[4], sizeof(words[4]), "overlay=%s",
+             overlay != NULL ? overlay : hf_cli_value(cli, "socket"));
     argv[argc++] = "nbdkit";
     argv[argc++] = "-f";
     if (!writable)
@@ -119,7 +124,8 @@ static void run_nbdkit(const struct serving *serving, const struct server *serve
     }
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     execvp("nbdkit", (char *const *)argv);
-    fprintf(stderr, "holdfast: cannot run nbdkit: %s; install the package nbdkit\n", strerror(errno));
+    fprintf(stderr, "holdfast: cannot run nbdkit: %s; install the package nbdkit\n",
+            strerror(errno));
     _exit(127);
 }
 
@@ -147,7 +153,7 @@ static int start_servers(struct serving *serving)
 
 static bool answers(const char *path)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool connected;
 
@@ -165,11 +171,14 @@ static int wait_ready(struct serving *serving, struct server *server)
             return HF_EXIT_OK;
         if (waitpid(server->pid, NULL, WNOHANG) == server->pid) {
             server->pid = 0;
-            return hf_cli_fail(serving->cli, -EIO, "the server of disk %s ended at once; its message is above", server->disk.name);
+            return hf_cli_fail(serving->cli, -EIO,
+                               "the server of disk %s ended at once; its message is above",
+                               server->disk.name);
         }
         usleep(READY_PAUSE_US);
     }
-    return hf_cli_fail(serving->cli, -ETIMEDOUT, "the server of disk %s does not answer on %s", server->disk.name, server->socket);
+    return hf_cli_fail(serving->cli, -ETIMEDOUT, "the server of disk %s does not answer on %s",
+                       server->disk.name, server->socket);
 }
 
 static void announce_json(const struct serving *serving)
@@ -180,8 +189,10 @@ static void announce_json(const struct serving *serving)
     for (size_t i = 0; i < serving->count; i++) {
         const struct server *server = &serving->servers[i];
 
-        json_array_append_new(disks, json_pack("{s:i, s:s, s:I, s:s}", "disk", (int)server->disk.disk, "name", server->disk.name,
-                                               "size_bytes", (json_int_t)server->disk.size_bytes, "socket", server->socket));
+        json_array_append_new(disks, json_pack("{s:i, s:s, s:I, s:s}", "disk",
+                                               (int)server->disk.disk, "name", server->disk.name,
+                                               "size_bytes", (json_int_t)server->disk.size_bytes,
+                                               "socket", server->socket));
     }
     object = json_pack("{s:s, s:I, s:o}", "machine", serving->store.machine_name, "position",
                        (json_int_t)serving->store.point.position, "disks", disks);
@@ -198,10 +209,12 @@ static void announce(const struct serving *serving)
     if (serving->cli->json) {
         announce_json(serving);
     } else {
-        printf("%s as it was at %s\n", serving->store.machine_name, hf_text_time(serving->store.point.wall_ns, time));
+        printf("%s as it was at %s\n", serving->store.machine_name,
+               hf_text_time(serving->store.point.wall_ns, time));
         for (size_t i = 0; i < serving->count; i++)
             printf("  %-12s %10s  nbd+unix:///?socket=%s\n", serving->servers[i].disk.name,
-                   hf_text_bytes(serving->servers[i].disk.size_bytes, size), serving->servers[i].socket);
+                   hf_text_bytes(serving->servers[i].disk.size_bytes, size),
+                   serving->servers[i].socket);
         printf("Serving until interrupted.\n");
     }
     fflush(stdout);
@@ -222,7 +235,8 @@ static int serve_until_told(struct serving *serving, const sigset_t *signals)
 
             if (server->pid != 0 && waitpid(server->pid, NULL, WNOHANG) == server->pid) {
                 server->pid = 0;
-                return hf_cli_fail(serving->cli, -EIO, "the server of disk %s ended by itself", server->disk.name);
+                return hf_cli_fail(serving->cli, -EIO, "the server of disk %s ended by itself",
+                                   server->disk.name);
             }
         }
     }
@@ -242,9 +256,10 @@ static void stop_servers(struct serving *serving)
 
 static int open_view(struct serving *serving)
 {
-    struct hf_view_options options = { .position = serving->store.point.position };
+    struct hf_view_options options = {.position = serving->store.point.position};
     struct hf_machine_disk disks[HF_DISKS_MAX];
-    int error = hf_view_open(serving->store.store, &serving->store.machine, &options, &serving->view);
+    int error =
+        hf_view_open(serving->store.store, &serving->store.machine, &options, &serving->view);
 
     if (error < 0)
         return hf_cli_fail(serving->cli, error, "cannot open that point: %s", hf_strerror(error));
@@ -264,7 +279,8 @@ static int prepare(struct serving *serving)
     if (code == HF_EXIT_OK)
         code = hf_cli_store_point(cli, hf_cli_value(cli, "point"), &serving->store);
     if (code == HF_EXIT_OK && find_plugin(serving) < 0)
-        code = hf_cli_fail(cli, -ENOENT, "the nbdkit plugin is not installed (%s)", serving->plugin);
+        code =
+            hf_cli_fail(cli, -ENOENT, "the nbdkit plugin is not installed (%s)", serving->plugin);
     if (code == HF_EXIT_OK)
         code = open_view(serving);
     if (code == HF_EXIT_OK)
@@ -274,7 +290,7 @@ static int prepare(struct serving *serving)
 
 int hf_cmd_view_serve(const struct hf_cli *cli)
 {
-    struct serving serving = { .cli = cli };
+    struct serving serving = {.cli = cli};
     sigset_t signals;
     int code;
 

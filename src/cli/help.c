@@ -5,23 +5,25 @@
 
 #include "cli/cli.h"
 
-static const char intro[] = "holdfast keeps copies of running machines a few seconds behind at another site, and opens any second of\n"
+static const char intro[] = "holdfast keeps copies of running machines a few seconds behind at "
+                            "another site, and opens any second of\n"
                             "them there.\n";
 
 static const struct {
     const char *name;
     const char *help;
 } groups[] = {
-    { "store", "look into a store, with nothing else alive" },
-    { "view", "open a machine at any point" },
-    { "agent", "talk to the agent on this machine" },
-    { "pki", "certificates" },
+    {"store", "look into a store, with nothing else alive"},
+    {"view", "open a machine at any point"},
+    {"agent", "talk to the agent on this machine"},
+    {"pki", "certificates"},
 };
 
 static void print_usage(FILE *out, const struct hf_cli_command *command)
 {
-    fprintf(out, "holdfast %s%s%s%s%s", command->group != NULL ? command->group : "", command->group != NULL ? " " : "",
-            command->name, command->arguments[0] != '\0' ? " " : "", command->arguments);
+    fprintf(out, "holdfast %s%s%s%s%s", command->group != NULL ? command->group : "",
+            command->group != NULL ? " " : "", command->name,
+            command->arguments[0] != '\0' ? " " : "", command->arguments);
 }
 
 static bool in_group(const struct hf_cli_command *command, const char *group)
@@ -39,7 +41,8 @@ static void print_commands(const char *group)
 
         if (!in_group(command, group))
             continue;
-        snprintf(words, sizeof(words), "%s%s%s", group != NULL ? group : "", group != NULL ? " " : "", command->name);
+        snprintf(words, sizeof(words), "%s%s%s", group != NULL ? group : "",
+                 group != NULL ? " " : "", command->name);
         printf("  %-18s %s\n", words, command->summary);
     }
 }
@@ -96,8 +99,8 @@ void hf_cli_help_command(const struct hf_cli_command *command)
     printf("\nOptions:\n");
     for (size_t i = 0; i < HF_CLI_OPTIONS_MAX && command->options[i].name != NULL; i++)
         print_option(&command->options[i]);
-    printf("  %-22s %s\n  %-22s %s\n  %-22s %s\n", "-o, --output FORMAT", "table (default) or json", "-q, --quiet",
-           "no progress bars", "-h, --help", "this text");
+    printf("  %-22s %s\n  %-22s %s\n  %-22s %s\n", "-o, --output FORMAT", "table (default) or json",
+           "-q, --quiet", "no progress bars", "-h, --help", "this text");
     if (command->example != NULL)
         printf("\nExample:\n  %s\n", command->example);
 }
@@ -143,15 +146,19 @@ static void man_command(const struct hf_cli_command *command)
 
 void hf_cli_print_man(void)
 {
-    printf(".TH HOLDFAST 1 \"\" \"holdfast " HF_VERSION "\" \"Holdfast\"\n.SH NAME\nholdfast \\- site recovery: open any second of a "
-           "machine elsewhere\n.SH SYNOPSIS\n.B holdfast\n.I COMMAND\n[options]\n.SH DESCRIPTION\n");
+    printf(
+        ".TH HOLDFAST 1 \"\" \"holdfast " HF_VERSION
+        "\" \"Holdfast\"\n.SH NAME\nholdfast \\- site recovery: open any second of a "
+        "machine elsewhere\n.SH SYNOPSIS\n.B holdfast\n.I COMMAND\n[options]\n.SH DESCRIPTION\n");
     print_roff(intro);
     printf(".SH COMMANDS\n");
     for (size_t i = 0; i < hf_cli_command_count; i++)
         man_command(&hf_cli_commands[i]);
-    printf(".SH OPTIONS OF EVERY COMMAND\n.TP\n.B \\-o, \\-\\-output \\fItable\\fR|\\fIjson\\fR\nhow results are printed\n.TP\n.B \\-q, "
+    printf(".SH OPTIONS OF EVERY COMMAND\n.TP\n.B \\-o, \\-\\-output "
+           "\\fItable\\fR|\\fIjson\\fR\nhow results are printed\n.TP\n.B \\-q, "
            "\\-\\-quiet\nno progress bars\n.TP\n.B \\-h, \\-\\-help\nhelp for the command\n");
-    printf(".SH EXIT STATUS\n0 done; 1 tried and failed; 2 wrong usage; 3 damage found by store check.\n");
+    printf(".SH EXIT STATUS\n0 done; 1 tried and failed; 2 wrong usage; 3 damage found by store "
+           "check.\n");
 }
 
 static void completion_words(const char *group)
@@ -163,8 +170,9 @@ static void completion_words(const char *group)
 
 static void completion_options(const struct hf_cli_command *command)
 {
-    printf("        \"%s%s%s\") words=\"--help --output --quiet", command->group != NULL ? command->group : "",
-           command->group != NULL ? " " : "", command->name);
+    printf("        \"%s%s%s\") words=\"--help --output --quiet",
+           command->group != NULL ? command->group : "", command->group != NULL ? " " : "",
+           command->name);
     for (size_t i = 0; i < HF_CLI_OPTIONS_MAX && command->options[i].name != NULL; i++)
         printf(" --%s", command->options[i].name);
     printf("\" ;;\n");
@@ -179,7 +187,8 @@ void hf_cli_print_bash_completion(void)
     completion_words(NULL);
     for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
         printf("%s ", groups[i].name);
-    printf("--help --version\"\n    elif [ \"$COMP_CWORD\" = 2 ] && [ \"${current:0:1}\" != - ]; then\n        case "
+    printf("--help --version\"\n    elif [ \"$COMP_CWORD\" = 2 ] && [ \"${current:0:1}\" != - ]; "
+           "then\n        case "
            "\"${COMP_WORDS[1]}\" in\n");
     for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
         printf("        %s) words=\"", groups[i].name);
@@ -190,6 +199,8 @@ void hf_cli_print_bash_completion(void)
     for (size_t i = 0; i < hf_cli_command_count; i++)
         completion_options(&hf_cli_commands[i]);
     printf("        esac\n    fi\n"
-           "    if [ -n \"$words\" ]; then\n        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n"
-           "    else\n        mapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n    fi\n}\ncomplete -o filenames -F _holdfast holdfast\n");
+           "    if [ -n \"$words\" ]; then\n        mapfile -t COMPREPLY < <(compgen -W \"$words\" "
+           "-- \"$current\")\n"
+           "    else\n        mapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n    "
+           "fi\n}\ncomplete -o filenames -F _holdfast holdfast\n");
 }

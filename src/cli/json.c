@@ -15,5 +15,6 @@ void hf_json_time(json_t *object, const char *key, int64_t wall_ns)
 {
     char text[HF_OUTPUT_TEXT_MAX];
 
-    json_object_set_new(object, key, wall_ns != 0 ? json_string(hf_text_time_utc(wall_ns, text)) : json_null());
+    json_object_set_new(object, key,
+                        wall_ns != 0 ? json_string(hf_text_time_utc(wall_ns, text)) : json_null());
 }

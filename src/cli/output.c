@@ -44,7 +44,8 @@ void hf_table_row(struct hf_table *table, const char *const *cells)
 {
     if (table->row_count == table->row_capacity) {
         table->row_capacity = table->row_capacity * 2 + 16;
-        table->cells = must(realloc(table->cells, table->row_capacity * table->column_count * sizeof(char *)));
+        table->cells =
+            must(realloc(table->cells, table->row_capacity * table->column_count * sizeof(char *)));
     }
     for (size_t i = 0; i < table->column_count; i++) {
         table->cells[table->row_count * table->column_count + i] = must(strdup(cells[i]));
@@ -77,7 +78,7 @@ void hf_table_free(struct hf_table *table)
 
 const char *hf_text_bytes(uint64_t bytes, char *text)
 {
-    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)bytes;
     size_t unit = 0;
 
@@ -139,15 +140,18 @@ const char *hf_text_duration(uint64_t duration_ns, char *text)
     else if (seconds < 3600)
         snprintf(text, HF_OUTPUT_TEXT_MAX, "%" PRIu64 "m %" PRIu64 "s", seconds / 60, seconds % 60);
     else
-        snprintf(text, HF_OUTPUT_TEXT_MAX, "%" PRIu64 "h %" PRIu64 "m", seconds / 3600, seconds / 60 % 60);
+        snprintf(text, HF_OUTPUT_TEXT_MAX, "%" PRIu64 "h %" PRIu64 "m", seconds / 3600,
+                 seconds / 60 % 60);
     return text;
 }
 
-void hf_progress_begin(const struct hf_cli *cli, const char *label, struct hf_progress *ret_progress)
+void hf_progress_begin(const struct hf_cli *cli, const char *label,
+                       struct hf_progress *ret_progress)
 {
     struct hf_clock *clock = hf_clock_system();
 
-    *ret_progress = (struct hf_progress){ .label = label, .shown = !cli->quiet && !cli->json && isatty(STDERR_FILENO) != 0 };
+    *ret_progress = (struct hf_progress){
+        .label = label, .shown = !cli->quiet && !cli->json && isatty(STDERR_FILENO) != 0};
     ret_progress->begun_ns = clock->ops->boot_ns(clock);
 }
 
@@ -169,8 +173,10 @@ void hf_progress_update(struct hf_progress *progress, uint64_t done_bytes, uint6
         bar[i] = i < (int)(part * BAR_CELLS) ? '#' : '.';
     bar[BAR_CELLS] = '\0';
     hf_text_bytes(elapsed_s > 0 ? (uint64_t)((double)done_bytes / elapsed_s) : 0, rate);
-    hf_text_duration(part > 0 ? (uint64_t)(elapsed_s * (1 - part) / part * (double)HF_NS_PER_S) : 0, left);
-    fprintf(stderr, "\r%s [%s] %3d%%  %s/s  %s left\033[K", progress->label, bar, (int)(part * 100), rate, left);
+    hf_text_duration(part > 0 ? (uint64_t)(elapsed_s * (1 - part) / part * (double)HF_NS_PER_S) : 0,
+                     left);
+    fprintf(stderr, "\r%s [%s] %3d%%  %s/s  %s left\033[K", progress->label, bar, (int)(part * 100),
+            rate, left);
 }
 
 void hf_progress_end(struct hf_progress *progress)

@@ -86,13 +86,14 @@ static void build_long_options(const struct hf_cli_command *command, struct opti
     size_t count = option_count(command);
 
     for (size_t i = 0; i < count; i++)
-        options[i] = (struct option){ command->options[i].name,
-                                      command->options[i].metavar != NULL ? required_argument : no_argument, NULL,
-                                      (int)(256 + i) };
-    options[count++] = (struct option){ "help", no_argument, NULL, 'h' };
-    options[count++] = (struct option){ "output", required_argument, NULL, 'o' };
-    options[count++] = (struct option){ "quiet", no_argument, NULL, 'q' };
-    options[count] = (struct option){ 0 };
+        options[i] =
+            (struct option){command->options[i].name,
+                            command->options[i].metavar != NULL ? required_argument : no_argument,
+                            NULL, (int)(256 + i)};
+    options[count++] = (struct option){"help", no_argument, NULL, 'h'};
+    options[count++] = (struct option){"output", required_argument, NULL, 'o'};
+    options[count++] = (struct option){"quiet", no_argument, NULL, 'q'};
+    options[count] = (struct option){0};
 }
 
 static int usage_error(const struct hf_cli_command *command, const char *format, ...)
@@ -154,19 +155,22 @@ static int take_arguments(int argc, char **argv, struct hf_cli *cli)
     if (count < command->arguments_min)
         return usage_error(command, "it needs %s", command->arguments);
     if (count > command->arguments_max)
-        return usage_error(command, "'%s' is one word too many", argv[optind + (int)command->arguments_max]);
+        return usage_error(command, "'%s' is one word too many",
+                           argv[optind + (int)command->arguments_max]);
     for (size_t i = 0; i < count; i++)
         cli->arguments[i] = argv[optind + (int)i];
     cli->argument_count = count;
     for (size_t i = 0; i < option_count(command); i++)
         if (command->options[i].required && cli->values[i] == NULL)
-            return usage_error(command, "--%s %s is needed", command->options[i].name, command->options[i].metavar);
+            return usage_error(command, "--%s %s is needed", command->options[i].name,
+                               command->options[i].metavar);
     return HF_EXIT_OK;
 }
 
 static int without_command(int argc, char **argv)
 {
-    bool help = argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0;
+    bool help = argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+                strcmp(argv[1], "help") == 0;
 
     if (help) {
         hf_cli_help(NULL);
@@ -176,7 +180,8 @@ static int without_command(int argc, char **argv)
         puts("holdfast " HF_VERSION);
         return HF_EXIT_OK;
     }
-    if (group_exists(argv[1]) && (argc == 2 || strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
+    if (group_exists(argv[1]) &&
+        (argc == 2 || strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
         hf_cli_help(argv[1]);
         return argc == 2 ? HF_EXIT_USAGE : HF_EXIT_OK;
     }
@@ -187,7 +192,7 @@ static int without_command(int argc, char **argv)
 
 int hf_cli_parse(int argc, char **argv, struct hf_cli *ret_cli, bool *ret_run)
 {
-    struct hf_cli cli = { 0 };
+    struct hf_cli cli = {0};
     int words = 0;
     int code;
 

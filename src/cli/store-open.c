@@ -14,7 +14,9 @@ int hf_cli_store_open(const struct hf_cli *cli, const char *path, struct hf_cli_
     if (error == 0)
         error = hf_store_open(store->io, hf_clock_system(), hf_random_system(), &store->store);
     if (error == -ENOENT)
-        return hf_cli_fail(cli, error, "%s is not a store; a store is the directory that holdfast-target was given", path);
+        return hf_cli_fail(
+            cli, error,
+            "%s is not a store; a store is the directory that holdfast-target was given", path);
     if (error < 0)
         return hf_cli_fail(cli, error, "cannot open the store %s: %s", path, hf_strerror(error));
     return HF_EXIT_OK;
@@ -52,7 +54,7 @@ static int consider(void *context, const struct hf_machine_summary *summary)
 
 int hf_cli_store_machine(const struct hf_cli *cli, const char *machine, struct hf_cli_store *store)
 {
-    struct choice choice = { .wanted = machine, .store = store };
+    struct choice choice = {.wanted = machine, .store = store};
     int error = hf_store_machines(store->store, consider, &choice);
 
     if (error < 0)
@@ -60,24 +62,31 @@ int hf_cli_store_machine(const struct hf_cli *cli, const char *machine, struct h
     if (choice.count == 0)
         return hf_cli_fail(cli, -ENOENT, "the store holds no machine yet");
     if (choice.matches == 0)
-        return hf_cli_fail(cli, -ENOENT, "the store holds no machine '%s'; `holdfast store ls` shows which it does", machine);
+        return hf_cli_fail(
+            cli, -ENOENT,
+            "the store holds no machine '%s'; `holdfast store ls` shows which it does", machine);
     if (choice.matches > 1)
-        return hf_cli_fail(cli, -EINVAL, "the store holds %zu machines; choose one with --machine", choice.matches);
+        return hf_cli_fail(cli, -EINVAL, "the store holds %zu machines; choose one with --machine",
+                           choice.matches);
     error = hf_machine_reader_open(store->store, &store->machine, &store->reader);
     if (error < 0)
-        return hf_cli_fail(cli, error, "cannot read machine %s: %s", store->machine_name, hf_strerror(error));
+        return hf_cli_fail(cli, error, "cannot read machine %s: %s", store->machine_name,
+                           hf_strerror(error));
     return HF_EXIT_OK;
 }
 
 static void list_candidates(const struct hf_point *points, size_t count)
 {
-    fprintf(stderr, "That time happened more than once on the machine's clock. Choose one by position:\n");
+    fprintf(stderr,
+            "That time happened more than once on the machine's clock. Choose one by position:\n");
     for (size_t i = 0; i < count; i++) {
         char machine_time[HF_OUTPUT_TEXT_MAX];
         char store_time[HF_OUTPUT_TEXT_MAX];
 
-        fprintf(stderr, "  --point pos:%llu   machine's clock %s, received %s\n", (unsigned long long)points[i].position,
-                hf_text_time(points[i].wall_ns, machine_time), hf_text_time(points[i].receipt_ns, store_time));
+        fprintf(stderr, "  --point pos:%llu   machine's clock %s, received %s\n",
+                (unsigned long long)points[i].position,
+                hf_text_time(points[i].wall_ns, machine_time),
+                hf_text_time(points[i].receipt_ns, store_time));
     }
 }
 
@@ -96,15 +105,23 @@ int hf_cli_store_point(const struct hf_cli *cli, const char *point, struct hf_cl
         list_candidates(points, count);
         return hf_cli_fail(cli, error, "'%s' names %zu moments", text, count);
     case HF_EPARTIAL:
-        return hf_cli_fail(cli, error, "machine %s cannot be opened yet: its initial replication has not finished",
-                           store->machine_name);
+        return hf_cli_fail(
+            cli, error, "machine %s cannot be opened yet: its initial replication has not finished",
+            store->machine_name);
     case HF_EPRUNED:
-        return hf_cli_fail(cli, error, "'%s' is older than the history that is kept; `holdfast store points` shows what is",
-                           text);
+        return hf_cli_fail(
+            cli, error,
+            "'%s' is older than the history that is kept; `holdfast store points` shows what is",
+            text);
     case HF_ENOPOINT:
-        return hf_cli_fail(cli, error, "no recovery point answers to '%s'; `holdfast store points` shows what can be opened", text);
+        return hf_cli_fail(
+            cli, error,
+            "no recovery point answers to '%s'; `holdfast store points` shows what can be opened",
+            text);
     case EINVAL:
-        return hf_cli_fail(cli, error, "'%s' is not a point: give latest, latest-app, an id, a time (2026-01-31 14:03:05) or -10s",
+        return hf_cli_fail(cli, error,
+                           "'%s' is not a point: give latest, latest-app, an id, a time "
+                           "(2026-01-31 14:03:05) or -10s",
                            text);
     default:
         return hf_cli_fail(cli, error, "cannot find '%s': %s", text, hf_strerror(error));
@@ -116,5 +133,5 @@ void hf_cli_store_done(struct hf_cli_store *store)
     hf_machine_reader_close(store->reader);
     hf_store_close(store->store);
     hf_io_free(store->io);
-    *store = (struct hf_cli_store){ 0 };
+    *store = (struct hf_cli_store){0};
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the offline commands share: opening a store by its path, choosing a machine and a point in it. */
+/* What the offline commands share: opening a store by its path, choosing a machine and a point in
+ * it. */
 #ifndef HF_CLI_STORE_OPEN_H
 #define HF_CLI_STORE_OPEN_H
 

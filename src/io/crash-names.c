@@ -209,11 +209,12 @@ static bool is_needed(const struct hf_crash_names *names, size_t index, const bo
 int hf_crash_names_sync(struct hf_crash_names *names, const struct hf_mem_inode *directory)
 {
     bool *chosen = calloc(2 * names->count + 1, sizeof(*chosen));
-    bool *needs_parent = chosen + names->count;
+    bool *needs_parent;
     int error;
 
     if (!chosen)
         return -ENOMEM;
+    needs_parent = chosen + names->count;
     for (size_t i = names->count; i > 0; i--) {
         const change_t *change = &names->changes[i - 1];
 

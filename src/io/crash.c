@@ -250,7 +250,7 @@ static int crash_unlink(struct hf_io *io, const char *path)
 
 static int rename_locked(struct crash_io *self, const char *from, const char *to)
 {
-    struct hf_mem_rename rename;
+    struct hf_mem_rename rename = {0};
     uint64_t number;
     int error = begin_change(self, &number);
 

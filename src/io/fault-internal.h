@@ -6,8 +6,9 @@
 
 #include "io/io.h"
 
-#define HF_FAULT_UNDO_BYTES_MAX ((uint64_t)64 << 20) /* per file; older changes count as on disk   \
-                                                      */
+#define HF_FAULT_UNDO_BYTES_MAX                                                                    \
+    ((uint64_t)64 << 20) /* per file; older changes count as on disk                               \
+                          */
 
 struct hf_fault_undo;
 

@@ -67,9 +67,9 @@ typedef void (*hf_link_release_fn)(void *arg, int status);
 
 /*
  * Queues a whole batch by reference: data stays untouched until `release`. Waits up to timeout_ms
- * (-1: no limit, 0: does not wait) for room in the lane's queue; a batch always fits an empty queue.
- * May be called before the session streams: batches go out once it does. -ETIMEDOUT (-EAGAIN when
- * timeout_ms is 0); -ECANCELED or the link's error when it is over: not taken, not released.
+ * (-1: no limit, 0: does not wait) for room in the lane's queue; a batch always fits an empty
+ * queue. May be called before the session streams: batches go out once it does. -ETIMEDOUT (-EAGAIN
+ * when timeout_ms is 0); -ECANCELED or the link's error when it is over: not taken, not released.
  * Any thread.
  */
 int hf_link_batch(struct hf_link *link, enum hf_lane lane, const void *data, size_t size,
@@ -83,8 +83,8 @@ void hf_link_drop(struct hf_link *link, enum hf_lane lane);
  * link's error. Any thread. */
 int hf_link_flush(struct hf_link *link, int timeout_ms);
 
-/* The reader's orderly end: sends what is queued, then CLOSE, and reads (and drops) events until the
- * peer has agreed. 0, -ETIMEDOUT, or as hf_link_next. */
+/* The reader's orderly end: sends what is queued, then CLOSE, and reads (and drops) events until
+ * the peer has agreed. 0, -ETIMEDOUT, or as hf_link_next. */
 int hf_link_close(struct hf_link *link, int timeout_ms);
 /* Ends the link at once, from any thread: wakes reader, writer and waiters. Idempotent. */
 void hf_link_stop(struct hf_link *link);

@@ -19,9 +19,9 @@
 
 /*
  * Makes an authority called `name` in `dir` (made with mode 0700 when missing): ca.pem and
- * ca-key.pem, valid for ten years. -EEXIST when one is there already; -EINVAL for a name that is not
- * 1 .. HF_PKI_NAME_MAX letters, digits, '.', '_', '-'; other errno. ret_error (may be NULL) gets a
- * line for people.
+ * ca-key.pem, valid for ten years. -EEXIST when one is there already; -EINVAL for a name that is
+ * not 1 .. HF_PKI_NAME_MAX letters, digits, '.', '_', '-'; other errno. ret_error (may be NULL)
+ * gets a line for people.
  */
 int hf_pki_init(const char *dir, const char *name, char *ret_error, size_t error_size);
 

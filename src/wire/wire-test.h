@@ -11,6 +11,7 @@ struct hf_test_pair {
     struct hf_session *source;
     struct hf_session *sink;
 };
+/* Fails the calling test when memory is short. */
 void hf_test_pair_new(struct hf_test_pair *pair);
 void hf_test_pair_free(struct hf_test_pair *pair);
 
