@@ -9,6 +9,8 @@
 
 #include "io/io-test.h"
 
+#define URING_DEPTH 8
+
 int test_directory_make(char *path, size_t path_size)
 {
     const char *parent = getenv("TMPDIR");
@@ -35,7 +37,9 @@ static int open_in_directory(struct test_backend *backend)
 
     if (error)
         return error;
-    error = hf_io_file_new(backend->directory, &backend->io);
+    error = strcmp(backend->name, "uring") == 0
+                ? hf_io_uring_new(backend->directory, URING_DEPTH, &backend->io)
+                : hf_io_file_new(backend->directory, &backend->io);
     if (error)
         test_directory_remove(backend->directory);
     return error;
