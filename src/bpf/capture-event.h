@@ -29,11 +29,12 @@ typedef uint64_t hf_u64;
 #define HF_TARGETS_MAX 4                   /* targets with maps of their own */
 #define HF_CAPTURE_CONTENT_MAX (64 * 1024) /* written data in one record */
 #define HF_CAPTURE_MARK_MAX 4000           /* opaque payload of a mark */
-#define HF_CAPTURE_INFLIGHT_MAX 8192       /* writes in flight over all protected disks */
-#define HF_CAPTURE_INFLIGHT_WINDOW 16      /* places one request may take in that table */
-#define HF_CAPTURE_CELLS 65536             /* of the overlap filter */
-#define HF_CAPTURE_GRANULE_SHIFT 12        /* a cell stands for 4 KiB: eight sectors */
-#define HF_CAPTURE_BIG_GRANULES 1024       /* longer requests are compared one by one instead */
+#define HF_CAPTURE_BUCKETS 1024            /* of the table of writes in flight */
+#define HF_CAPTURE_BUCKET_WAYS 16
+#define HF_CAPTURE_INFLIGHT_MAX (HF_CAPTURE_BUCKETS * HF_CAPTURE_BUCKET_WAYS)
+#define HF_CAPTURE_CELLS 65536       /* of the overlap filter */
+#define HF_CAPTURE_GRANULE_SHIFT 12  /* a cell stands for 4 KiB: eight sectors */
+#define HF_CAPTURE_BIG_GRANULES 1024 /* longer requests are compared one by one instead */
 #define HF_AGENT_STATE_BYTES 4096
 
 /* Same numbers as enum hf_record_type of stream/record.h where both have the thing. */
@@ -68,6 +69,7 @@ struct hf_capture_record {
     hf_u64 length_bytes;  /* WRITE: equals content_bytes; DISK: the new size */
     hf_u64 boot_ns;       /* CLOCK_BOOTTIME when the record was reserved */
     hf_u64 lost_events;   /* MARK: hf_capture_control.lost_events at that moment; else 0 */
+    hf_u64 number;        /* of the command that put it; 0 for records of the hooks */
 };
 
 /* Content of a DISK record. */
@@ -98,18 +100,20 @@ enum hf_capture_cause {
     HF_CAUSE_WRITE_FAILED = 10,
     HF_CAUSE_NO_ISSUE = 11, /* completed, but never seen being issued */
     HF_CAUSE_MISSED_COMPLETION = 12,
-    HF_CAUSE_OVERLAP = 13,     /* two writes in flight at once over the same sectors */
-    HF_CAUSE_PASSTHROUGH = 14, /* a command of unknown effect: the whole disk */
-    HF_CAUSE_TABLE_FULL = 15,  /* more writes in flight than the table holds */
-    HF_CAUSE_OLD_EPOCH = 16,
+    HF_CAUSE_OVERLAP = 13,      /* two writes in flight at once over the same sectors */
+    HF_CAUSE_PASSTHROUGH = 14,  /* a command of unknown effect: the whole disk */
+    HF_CAUSE_TABLE_FULL = 15,   /* more writes in flight than the table holds */
+    HF_CAUSE_STRADDLE = 16,     /* a write over the edge of a protected window */
     HF_CAUSE_MISSED_ISSUE = 17, /* the kernel skipped the program (its recursion guard) */
     HF_CAUSE_COUNT = 18,
+    HF_CAUSE_SPACE = 32, /* a power of two, so that the verifier sees the bound */
 };
 
 enum hf_capture_disk_flags {
     HF_DISK_ACTIVE = 1,
     HF_DISK_BIO_BASED = 2, /* hooked where bios are queued: no requests below this disk */
     HF_DISK_REFUSED = 4,   /* identity changed; waits for hf_capture_disk_confirm */
+    HF_DISK_REMOVED = 8,   /* the slot is not used again */
 };
 
 /* One protected disk (a gendisk or a window of one). Written by user space while not active, apart
@@ -123,7 +127,8 @@ struct hf_capture_disk {
     hf_u32 flags;         /* enum hf_capture_disk_flags */
     hf_u32 target_mask;   /* bit per target whose maps follow this disk */
     hf_u64 lost_events;   /* ranges of this disk put into a lost map */
-    hf_u64 reserved[2];
+    hf_u64 mapped_bytes;  /* the size its bit maps were made for */
+    hf_u64 reserved;
 };
 
 enum hf_capture_map_kind {
@@ -143,15 +148,19 @@ enum hf_capture_map_kind {
     ((((slot)*HF_TARGETS_MAX + (target)) * HF_MAP_KINDS + (kind)) * 2 + (generation))
 #define HF_MAP_COUNT HF_MAP_INDEX(HF_CAPTURE_DISKS_MAX, 0, 0, 0)
 
-/* One write in flight. `request` is 0 for a free place. */
+/* Requests in flight by name (address of the request or bio, never followed); 0 is a free place. */
+struct hf_capture_bucket {
+    hf_u64 requests[HF_CAPTURE_BUCKET_WAYS];
+};
+
+/* What is in flight at the same index: bucket * HF_CAPTURE_BUCKET_WAYS + way. */
 struct hf_capture_inflight {
-    hf_u64 request; /* address of the request or bio: a name, never followed */
     hf_u64 epoch;
     hf_u64 start_sector; /* on the whole disk */
     hf_u64 end_sector;
     hf_u64 boot_ns;
     hf_u32 dev;   /* whole disk */
-    hf_u32 flags; /* enum hf_capture_inflight_flags */
+    hf_u32 flags; /* of the enum below; 0 while the place is free or being filled */
 };
 enum hf_capture_inflight_flags {
     HF_INFLIGHT_READY = 1,    /* the fields are complete */
@@ -186,7 +195,7 @@ struct hf_capture_control {
     hf_u64 lost_events; /* ranges put into a lost map since the capture began */
     hf_u64 reserve_failures;
     hf_u64 big_inflight;           /* requests in flight that the overlap filter does not hold */
-    hf_u64 causes[HF_CAUSE_COUNT]; /* how often each */
+    hf_u64 causes[HF_CAUSE_SPACE]; /* how often each */
     hf_u64 missed_completions;
     hf_u64 twin_completions; /* that only the second program saw */
     hf_u64 overlaps;
@@ -212,9 +221,12 @@ struct hf_capture_counters {
 
 /* Argument of the command program (bpf_prog_test_run): its context. */
 enum hf_capture_command_kind {
-    HF_COMMAND_MARK = 1,   /* record of `type`, `kind`, payload */
-    HF_COMMAND_VERIFY = 2, /* compare the page behind file descriptor `argument` with `payload` */
-    HF_COMMAND_PAGE = 3,   /* its address and the caller's page table root */
+    HF_COMMAND_MARK = 1, /* record of `type`, `kind`, payload */
+    HF_COMMAND_PAGE =
+        2, /* struct page of the file descriptor `argument`; the caller's page table root */
+    HF_COMMAND_READ =
+        3, /* 4 KiB at the kernel address `argument`, to the state map's second page */
+    HF_COMMAND_KSYMS = 4, /* page_offset_base and vmemmap_base where the kernel names them */
 };
 #define HF_COMMAND_NEED_DATA 1  /* MARK: refuse in DIRTY mode */
 #define HF_COMMAND_NEXT_EPOCH 2 /* MARK: raise the epoch behind the record */
@@ -229,17 +241,55 @@ struct hf_capture_command {
     hf_u64 length_bytes;
     hf_u64 boot_ns; /* 0: now */
     hf_u64 argument;
+    hf_u64 number;
     hf_u64 ret_values[2];
     hf_u8 payload[4096];
 };
 
+/* Slots that watch one whole disk. */
+#define HF_CAPTURE_WINDOWS_MAX 8
+struct hf_capture_watch {
+    hf_u32 count;
+    hf_u8 slots[HF_CAPTURE_WINDOWS_MAX];
+    hf_u32 reserved;
+};
+
+/* The overlap filter: a cell holds one count (a byte) for each of the eight sectors of a granule.
+ * Neighbouring granules have neighbouring cells, runs of 256 lie anywhere. */
+static inline __attribute__((always_inline)) hf_u32 hf_capture_cell(hf_u32 dev, hf_u64 granule)
+{
+    hf_u64 run = (granule >> 8) + ((hf_u64)dev << 40);
+
+    return (hf_u32)((((run * 0x9E3779B97F4A7C15ULL) >> 40) << 8) + (granule & 255)) &
+           (HF_CAPTURE_CELLS - 1);
+}
+
+/* One in each byte of a granule's sectors that [start, end) covers. */
+static inline __attribute__((always_inline)) hf_u64 hf_capture_cell_ones(hf_u64 granule,
+                                                                         hf_u64 start, hf_u64 end)
+{
+    hf_u64 base = granule << (HF_CAPTURE_GRANULE_SHIFT - 9);
+    hf_u64 ones = 0x0101010101010101ULL;
+
+    if (start > base)
+        ones <<= ((start - base) & 7) * 8;
+    if (end < base + 8)
+        ones &= (1ULL << (((end - base) & 7) * 8)) - 1;
+    return ones;
+}
+
+static inline __attribute__((always_inline)) hf_u32 hf_capture_bucket_index(hf_u64 request)
+{
+    return (hf_u32)((request * 0x9E3779B97F4A7C15ULL) >> 54) & (HF_CAPTURE_BUCKETS - 1);
+}
+
 #ifndef __bpf__
-_Static_assert(sizeof(struct hf_capture_record) == 48, "shared with the program");
+_Static_assert(sizeof(struct hf_capture_record) == 56, "shared with the program");
 _Static_assert(sizeof(struct hf_capture_disk_change) == 32, "shared with the program");
 _Static_assert(sizeof(struct hf_capture_disk) == 64, "shared with the program");
-_Static_assert(sizeof(struct hf_capture_inflight) == 48, "shared with the program");
+_Static_assert(sizeof(struct hf_capture_inflight) == 40, "shared with the program");
 _Static_assert(sizeof(struct hf_capture_counters) == 64, "shared with the program");
-_Static_assert(sizeof(struct hf_capture_command) == 4168, "shared with the program");
+_Static_assert(sizeof(struct hf_capture_command) == 4176, "shared with the program");
 #endif
 
 #endif
