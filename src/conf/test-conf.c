@@ -339,7 +339,7 @@ static void the_sample_parses_with_everything_switched_on(void **state)
 
     assert_int_equal(hf_conf_print_sample(&table, &sample), 0);
     assert_int_equal(hf_bytes_append(&sample, NULL, 1), 0);
-    out = text = calloc(1, sample.size);
+    out = text = calloc(1, sample.size + 1);
     for (line = (char *)sample.data; *line; line += strcspn(line, "\n") + 1) {
         size_t size = strcspn(line, "\n") + 1, indent = strspn(line, " ");
         char *value = line + indent + 2;
@@ -355,7 +355,6 @@ static void the_sample_parses_with_everything_switched_on(void **state)
             out += size - 2;
         }
     }
-    text = realloc(text, sample.size);
     parse_good(text, &settings);
     assert_int_equal(settings.disk_count, 1);
     assert_string_equal(settings.disks[0].path, "/dev/vda");
