@@ -45,6 +45,8 @@ struct hf_journal_options {
     uint64_t segment_bytes;   /* a captured segment is sealed when it passes this; 0: default */
     uint64_t reserve_bytes;   /* kept allocated so that sealing and dropping always have room (fault
                                  28); 0: 8 MiB */
+    uint64_t position_min;    /* positions of new streams lie above it: a second guard, beside the
+                                 journal's own state, against giving one twice. 0: none */
 };
 
 /* What opening found. Sizes in bytes. */

@@ -19,6 +19,22 @@ int hf_journal_reader_open(struct hf_io *io, const char *path,
 int hf_journal_reader_refresh(struct hf_journal_reader *reader);
 void hf_journal_reader_close(struct hf_journal_reader *reader); /* NULL-safe */
 
+/*
+ * How far this reader sees. While a writer lives that is what the writer has made durable, never
+ * more: a state that a power cut could take back is not shown (A2). When none lives, the reader
+ * syncs the open segments itself and sees everything whole in them. -ENOENT when the journal never
+ * held anything.
+ */
+int hf_journal_reader_newest(struct hf_journal_reader *reader,
+                             struct hf_journal_progress *ret_progress);
+
+/* The damage known without reading everything: what recovery found, what an index recorded, what is
+ * missing between segments. No point whose position lies behind a range's position_begin may rely
+ * on it. hf_journal_reader_check finds the rest. */
+int hf_journal_reader_damage(struct hf_journal_reader *reader,
+                             int (*each)(void *context, const struct hf_journal_damage *damage),
+                             void *context);
+
 /* ---- Extents: what a view resolves reads through ---- */
 
 /* One indexed piece of content: a frame, or a ZERO/DISCARD range. */
@@ -85,16 +101,23 @@ int hf_journal_reader_moments(struct hf_journal_reader *reader, uint64_t positio
                               int (*each)(void *context, const struct hf_journal_moment *moment),
                               void *context);
 
-/* Whole batches in append order, for merging, forwarding and checking; batch bytes are borrowed for
- * the call and already parsed. */
+/*
+ * Whole batches that overlap (position_min, position_max], for merging, forwarding and checking;
+ * batch bytes are borrowed for the call and already parsed. Captured ones come in order of
+ * position; a pass's in their order, behind the captured batch that holds its PASS_BEGIN and before
+ * the next. Records of that one captured batch may lie behind PASS_BEGIN and are then newer than
+ * the pass: whoever applies them compares positions (position_base + seq_end). HF_EDAMAGED where a
+ * batch is bad or missing: nothing is skipped silently.
+ */
 int hf_journal_reader_batches(struct hf_journal_reader *reader, uint64_t position_min,
                               uint64_t position_max,
                               int (*each)(void *context, const struct hf_batch *batch,
                                           uint64_t position_base),
                               void *context);
 
-/* Reads and verifies every byte of every segment; reports each damage. Returns 0 when all is well,
- * HF_EDAMAGED otherwise. */
+/* Reads and verifies every byte of every segment and index; reports each damage. One with an empty
+ * range of positions concerns an index only, which is rebuilt from its segment. Returns 0 when all
+ * is well, HF_EDAMAGED otherwise. */
 int hf_journal_reader_check(struct hf_journal_reader *reader,
                             int (*damage)(void *context, const struct hf_journal_damage *damage),
                             void (*progress)(void *context, uint64_t done_bytes,
