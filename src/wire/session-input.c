@@ -419,3 +419,9 @@ int hf_session_next(struct hf_session *session, struct hf_session_event *ret_eve
     }
     return result;
 }
+
+bool hf_session_is_partial(const struct hf_session *session)
+{
+    return !session->is_delivered &&
+           (session->has_header || session->stage_end > session->stage_begin);
+}

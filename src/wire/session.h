@@ -89,6 +89,9 @@ void hf_session_received(struct hf_session *session, size_t size);
  * inside. */
 int hf_session_next(struct hf_session *session, struct hf_session_event *ret_event);
 
+/* Whether a message has begun to arrive and is not whole: a peer may not take for ever over one. */
+bool hf_session_is_partial(const struct hf_session *session);
+
 /* Bytes to send, borrowed until hf_session_sent takes some of them away. 0 bytes: nothing. */
 void hf_session_output(struct hf_session *session, const void **ret_data, size_t *ret_size);
 void hf_session_sent(struct hf_session *session, size_t size);
