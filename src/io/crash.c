@@ -215,9 +215,12 @@ static int crash_mkdir(struct hf_io *io, const char *path)
     int error = hf_mem_inode_new(true, &inode);
 
     if (!error)
-        error = create(self, path, inode);
-    if (!error)
         error = register_directory(self, inode);
+    if (!error) {
+        error = create(self, path, inode);
+        if (error)
+            hf_mem_inode_unref(self->directories[--self->directory_count]);
+    }
     hf_mem_inode_unref(inode);
     return unlock_io(self, error);
 }
