@@ -48,6 +48,9 @@ struct hf_machine_summary {
     uint64_t journal_bytes;
     uint64_t base_bytes;
     uint32_t disk_count;
+    uint64_t generation; /* of the manifest: never falls, unless the store's own disk was set back
+                            (fault 35: who remembers a higher one must not trust this store) */
+    int error;           /* the machine cannot be read: nothing above but its identity holds */
 };
 /* Works on the directory alone; takes no lock. */
 int hf_store_machines(struct hf_store *store,
@@ -133,6 +136,9 @@ struct hf_machine_status {
     uint64_t merged_bytes;   /* since open */
     uint64_t merges_skipped; /* because a reader's lease was in the way */
     uint64_t damaged_segments;
+    uint64_t lost_blocks; /* met by merging since open: their content cannot be made any more */
+    uint64_t clock_jumps; /* receipt times that went back or jumped by over an hour: not counted as
+                             age (faults 39, 40) */
 };
 int hf_machine_status(struct hf_machine *machine, struct hf_machine_status *ret_status);
 
