@@ -310,7 +310,7 @@ static int parse_scalar(struct parser *parser, const struct scope *scope,
     struct scalar scalar;
 
     if (parser->event->type != FYET_SCALAR)
-        return fail(parser, scope, key->path, "this is not a %s; write one value behind the colon",
+        return fail(parser, scope, key->path, "the type is %s; write one value behind the colon",
                     hf_conf_type_name(key->type));
     scalar = scalar_of(parser);
     if (hf_conf_value_parse(key, scalar.text, scalar.size, scalar.plain,

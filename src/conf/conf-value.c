@@ -216,10 +216,10 @@ int hf_conf_value_parse(const struct hf_conf_key *key, const char *text, size_t 
     bool is_text = key->type == HF_CONF_TEXT || key->type == HF_CONF_PATH;
 
     if (plain && size == 0)
-        return fail(cause, "there is no value; write a %s behind the colon",
+        return fail(cause, "there is no value; write one of type %s behind the colon",
                     hf_conf_type_name(key->type));
     if (!plain && !is_text)
-        return fail(cause, "this is text, not a %s; write it without quotation marks",
+        return fail(cause, "this is text, but the type is %s; write it without quotation marks",
                     hf_conf_type_name(key->type));
     switch (key->type) {
     case HF_CONF_TEXT:

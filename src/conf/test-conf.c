@@ -175,14 +175,15 @@ static void a_repeated_key_is_an_error(void **state)
 
 static void a_wrong_type_is_an_error(void **state)
 {
-    assert_error("store: [a]\n", "t.yaml:1: key 'store': this is not a path; ");
+    assert_error("store: [a]\n", "t.yaml:1: key 'store': the type is path; ");
     assert_error("store: s\n", "t.yaml:1: key 'store': the path is not absolute; ");
     assert_error("store: /a/../b\n", "t.yaml:1: key 'store': the path holds '.' or '..'; ");
     assert_error("store: /a/.\n", "t.yaml:1: key 'store': the path holds '.' or '..'; ");
     assert_error("store:\n", "t.yaml:1: key 'store': there is no value; ");
     assert_error("workers: 1.5\n", "t.yaml:1: key 'workers': this is not an integer; ");
     assert_error("workers: 0x10\n", "t.yaml:1: key 'workers': this is not an integer; ");
-    assert_error("workers: '1'\n", "t.yaml:1: key 'workers': this is text, not a integer; ");
+    assert_error("workers: '1'\n",
+                 "t.yaml:1: key 'workers': this is text, but the type is integer; ");
     assert_error("workers: 99999999999999999999\n",
                  "t.yaml:1: key 'workers': this is not an integer; ");
     assert_error("journal: {segment: 1MB}\n",
