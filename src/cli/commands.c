@@ -163,13 +163,13 @@ const struct hf_cli_command hf_cli_commands[] = {
      .arguments_min = 3,
      .arguments_max = 3,
      .summary = "issue a certificate for an agent or a target",
-     .description = "ROLE is agent, process or target. Writes NAME.pem and NAME-key.pem to --out, "
-                    "with the identity "
-                    "holdfast://ROLE/NAME.",
-     .example = "holdfast pki issue /etc/holdfast/pki target dr1 --host dr1.example.net --out "
-                "/etc/holdfast",
+     .description =
+         "ROLE is agent, process or target. Writes cert.pem, key.pem and a copy of ca.pem to "
+         "--out; the certificate says holdfast://ROLE/NAME. An agent's NAME is the name its "
+         "machine has in the store.",
+     .example = "holdfast pki issue /etc/holdfast/pki target dr1 --host dr1.example.net",
      .run = hf_cmd_pki_issue,
-     .options = {{"out", "DIR", "where to write (default: the authority's directory)", false},
+     .options = {{"out", "DIR", "where to write (default: DIR/NAME)", false},
                  {"host", "NAME|ADDRESS", "a host name or address of the server (comma separated)",
                   false},
                  {"days", "N", "valid for N days (default 365)", false}}},
