@@ -63,12 +63,6 @@ static int find_plugin(struct serving *serving)
     return access(serving->plugin, R_OK) == 0 ? 0 : -ENOENT;
 }
 
-/* A name that is safe as a file name, whatever the machine called its disk. */
-static bool is_plain_name(const char *name)
-{
-    return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
-}
-
 static int name_sockets(struct serving *serving)
 {
     const char *dir = hf_cli_value(serving->cli, "socket");
@@ -79,7 +73,7 @@ static int name_sockets(struct serving *serving)
         struct server *server = &serving->servers[i];
         int length;
 
-        if (is_plain_name(server->disk.name))
+        if (hf_cli_is_file_name(server->disk.name))
             length = snprintf(server->socket, sizeof(server->socket), "%s/%s.sock", dir,
                               server->disk.name);
         else

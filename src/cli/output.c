@@ -179,9 +179,15 @@ void hf_progress_update(struct hf_progress *progress, uint64_t done_bytes, uint6
             rate, left);
 }
 
-void hf_progress_end(struct hf_progress *progress)
+void hf_progress_pause(struct hf_progress *progress)
 {
     if (progress->shown && progress->drawn_ns != 0)
         fputs("\r\033[K", stderr);
+    progress->drawn_ns = 0;
+}
+
+void hf_progress_end(struct hf_progress *progress)
+{
+    hf_progress_pause(progress);
     progress->shown = false;
 }

@@ -41,6 +41,8 @@ struct hf_progress {
 void hf_progress_begin(const struct hf_cli *cli, const char *label,
                        struct hf_progress *ret_progress);
 void hf_progress_update(struct hf_progress *progress, uint64_t done_bytes, uint64_t total_bytes);
+/* Takes the bar off the line, so that something can be printed; the next update draws it again. */
+void hf_progress_pause(struct hf_progress *progress);
 void hf_progress_end(struct hf_progress *progress);
 
 #endif

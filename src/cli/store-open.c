@@ -29,7 +29,7 @@ struct choice {
     size_t matches;
 };
 
-static bool is_wanted(const char *wanted, const struct hf_machine_summary *summary)
+bool hf_cli_machine_matches(const char *wanted, const struct hf_machine_summary *summary)
 {
     char id[HF_ID_TEXT_SIZE];
 
@@ -44,7 +44,7 @@ static int consider(void *context, const struct hf_machine_summary *summary)
     struct choice *choice = context;
 
     choice->count++;
-    if (!is_wanted(choice->wanted, summary))
+    if (!hf_cli_machine_matches(choice->wanted, summary))
         return 0;
     choice->matches++;
     choice->store->machine = summary->machine;
@@ -126,6 +126,11 @@ int hf_cli_store_point(const struct hf_cli *cli, const char *point, struct hf_cl
     default:
         return hf_cli_fail(cli, error, "cannot find '%s': %s", text, hf_strerror(error));
     }
+}
+
+bool hf_cli_is_file_name(const char *name)
+{
+    return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
 }
 
 void hf_cli_store_done(struct hf_cli_store *store)

@@ -23,6 +23,10 @@ int hf_cli_store_open(const struct hf_cli *cli, const char *path, struct hf_cli_
 int hf_cli_store_machine(const struct hf_cli *cli, const char *machine, struct hf_cli_store *store);
 /* Fills store->point; NULL means latest. Ambiguous times are listed. */
 int hf_cli_store_point(const struct hf_cli *cli, const char *point, struct hf_cli_store *store);
+/* Whether a machine is the one meant by a name or identity; NULL means any. */
+bool hf_cli_machine_matches(const char *wanted, const struct hf_machine_summary *summary);
+/* Whether a disk's name, which the machine chose, is safe as a file name here. */
+bool hf_cli_is_file_name(const char *name);
 void hf_cli_store_done(struct hf_cli_store *store);
 
 #endif
