@@ -14,8 +14,9 @@ uint64_t hf_attach_epoch(const struct hf_msg_attach *attach, uint64_t epoch_have
 }
 
 /*
- * A source with an old epoch comes back after the machine was failed over: it must not write here (A7). One that names no
- * epoch at all has lost its memory; it is believed only while there was never a failover it could have slept through.
+ * A source with an old epoch comes back after the machine was failed over: it must not write here
+ * (A7). One that names no epoch at all has lost its memory; it is believed only while there was
+ * never a failover it could have slept through.
  */
 static bool source_is_superseded(const struct hf_msg_attach *attach, uint64_t epoch_have)
 {
@@ -24,23 +25,27 @@ static bool source_is_superseded(const struct hf_msg_attach *attach, uint64_t ep
     return attach->stream.epoch < epoch_have;
 }
 
-/* A source that claims an epoch the target never issued speaks of another store: nothing it holds fits here. */
+/* A source that claims an epoch the target never issued speaks of another store: nothing it holds
+ * fits here. */
 static bool source_is_from_elsewhere(const struct hf_msg_attach *attach, uint64_t epoch_have)
 {
     return attach->stream.epoch > EPOCH_FIRST && attach->stream.epoch > epoch_have;
 }
 
-static bool digests_differ_at_ack(const struct hf_msg_attach *attach, const struct hf_journal_progress *progress)
+static bool digests_differ_at_ack(const struct hf_msg_attach *attach,
+                                  const struct hf_journal_progress *progress)
 {
     return attach->seq_acked == progress->seq &&
            hf_hash128_compare(&attach->digest_acked.value, &progress->digest.value) != 0;
 }
 
 /*
- * The stream is here. It goes on when the source still holds what follows, and nothing that it saw acknowledged is missing. A
- * digest further on is compared by the source itself, when its own chain reaches the sequence answered here.
+ * The stream is here. It goes on when the source still holds what follows, and nothing that it saw
+ * acknowledged is missing. A digest further on is compared by the source itself, when its own chain
+ * reaches the sequence answered here.
  */
-static uint8_t decide_known(const struct hf_msg_attach *attach, const struct hf_journal_progress *progress)
+static uint8_t decide_known(const struct hf_msg_attach *attach,
+                            const struct hf_journal_progress *progress)
 {
     if (progress->seq < attach->seq_acked || progress->seq < attach->seq_oldest)
         return HF_ATTACH_DIVERGED;
@@ -58,9 +63,10 @@ static void answer_progress(const struct hf_journal_progress *progress, struct h
     ok->pass_digest = progress->pass_digest;
 }
 
-void hf_attach_decide(const struct hf_msg_attach *attach, const struct hf_attach_have *have, struct hf_msg_attach_ok *ret_ok)
+void hf_attach_decide(const struct hf_msg_attach *attach, const struct hf_attach_have *have,
+                      struct hf_msg_attach_ok *ret_ok)
 {
-    struct hf_msg_attach_ok ok = { .verdict = HF_ATTACH_NEW };
+    struct hf_msg_attach_ok ok = {.verdict = HF_ATTACH_NEW};
 
     ok.stream.capture = attach->stream.capture;
     ok.stream.epoch = hf_attach_epoch(attach, have->epoch);
@@ -79,7 +85,8 @@ void hf_attach_decide(const struct hf_msg_attach *attach, const struct hf_attach
         if (ok.verdict == HF_ATTACH_RESUME)
             answer_progress(&have->progress, &ok);
     } else if (attach->seq_oldest != 0 || attach->seq_acked != 0) {
-        /* The source already gave away the beginning of this stream, to a store that is not this one. */
+        /* The source already gave away the beginning of this stream, to a store that is not this
+         * one. */
         ok.verdict = HF_ATTACH_DIVERGED;
     } else {
         ok.verdict = have->complete_mask != 0 ? HF_ATTACH_CHECKSUM : HF_ATTACH_NEW;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Three threads: the receiver (TLS in → session → store), the settler (sync → acknowledgements → TLS out) and the hasher (reads the
- * newest state for checksum passes, which must hold neither of the others up). Whichever ends first stops the other two.
+ * Three threads: the receiver (TLS in → session → store), the settler (sync → acknowledgements →
+ * TLS out) and the hasher (reads the newest state for checksum passes, which must hold neither of
+ * the others up). Whichever ends first stops the other two.
  */
 #include "target/connection.h"
 
@@ -54,7 +55,8 @@ static void evicted(void *context)
 {
     struct hf_connection *connection = context;
 
-    /* Called under the registry's lock, so no waiting here: shutting down only wakes the receiver. */
+    /* Called under the registry's lock, so no waiting here: shutting down only wakes the receiver.
+     */
     pthread_mutex_lock(&connection->lock);
     connection->stopping = true;
     if (connection->conn != NULL)
@@ -62,7 +64,8 @@ static void evicted(void *context)
     pthread_mutex_unlock(&connection->lock);
 }
 
-/* Sends what the session has ready. The bytes are copied out, so that the lock is not held while the network is slow. */
+/* Sends what the session has ready. The bytes are copied out, so that the lock is not held while
+ * the network is slow. */
 static int flush_output(struct hf_connection *connection, uint8_t *chunk)
 {
     for (;;) {
@@ -105,7 +108,8 @@ static void *settler_main(void *context)
     while (error == 0 && !is_stopping(connection)) {
         error = hf_sink_settle(connection->sink, SETTLE_MS);
         if (error < 0)
-            hf_log_error(&log_target, "store failed: %s; the source will come back and try again", hf_strerror(error));
+            hf_log_error(&log_target, "store failed: %s; the source will come back and try again",
+                         hf_strerror(error));
         int sent = flush_output(connection, chunk);
         if (error == 0)
             error = sent;
@@ -155,11 +159,13 @@ static int shake_hands(struct hf_connection *connection)
 {
     char text[256] = "";
     struct hf_conn *conn;
-    int error = hf_conn_accept(connection->options.tls, connection->fd, "agent", HANDSHAKE_MS, &conn, text, sizeof(text));
+    int error = hf_conn_accept(connection->options.tls, connection->fd, "agent", HANDSHAKE_MS,
+                               &conn, text, sizeof(text));
 
     connection->fd = -1;
     if (error < 0) {
-        hf_log_warn(&log_target, "refused a connection: %s", text[0] != '\0' ? text : hf_strerror(error));
+        hf_log_warn(&log_target, "refused a connection: %s",
+                    text[0] != '\0' ? text : hf_strerror(error));
         return error;
     }
     pthread_mutex_lock(&connection->lock);
@@ -177,10 +183,12 @@ static int prepare(struct hf_connection *connection)
 
     if (strncmp(identity, IDENTITY_PREFIX, strlen(IDENTITY_PREFIX)) != 0)
         return -HF_EIDENTITY;
-    error = hf_session_new(HF_SESSION_SINK, &connection->options.target, "holdfast-target", &connection->session);
+    error = hf_session_new(HF_SESSION_SINK, &connection->options.target, "holdfast-target",
+                           &connection->session);
     if (error == 0)
-        error = hf_sink_new(connection->options.registry, &connection->options.target, connection->session,
-                            identity + strlen(IDENTITY_PREFIX), evicted, connection, &connection->sink);
+        error = hf_sink_new(connection->options.registry, &connection->options.target,
+                            connection->session, identity + strlen(IDENTITY_PREFIX), evicted,
+                            connection, &connection->sink);
     if (error == 0)
         atomic_store(&connection->handshaken, true);
     return error;
@@ -233,8 +241,8 @@ static void *receiver_main(void *context)
 }
 
 int hf_connection_start(const struct hf_connection_options *options, int fd,
-                        void (*ended)(struct hf_connection *connection, void *context), void *context,
-                        struct hf_connection **ret_connection)
+                        void (*ended)(struct hf_connection *connection, void *context),
+                        void *context, struct hf_connection **ret_connection)
 {
     struct hf_connection *connection = calloc(1, sizeof(*connection));
     int error;

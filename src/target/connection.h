@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One connection from a source: its TLS, its session, its sink, and the three threads that drive them. */
+/* One connection from a source: its TLS, its session, its sink, and the three threads that drive
+ * them. */
 #ifndef HF_TARGET_CONNECTION_H
 #define HF_TARGET_CONNECTION_H
 
@@ -16,12 +17,13 @@ struct hf_connection_options {
 };
 
 /*
- * Serves an accepted socket (which it takes over) in threads of its own and returns at once. `ended` is called from such a thread when all is
- * over; the owner then calls hf_connection_free from another thread. Negative errno: nothing was started and the socket is closed.
+ * Serves an accepted socket (which it takes over) in threads of its own and returns at once.
+ * `ended` is called from such a thread when all is over; the owner then calls hf_connection_free
+ * from another thread. Negative errno: nothing was started and the socket is closed.
  */
 int hf_connection_start(const struct hf_connection_options *options, int fd,
-                        void (*ended)(struct hf_connection *connection, void *context), void *context,
-                        struct hf_connection **ret_connection);
+                        void (*ended)(struct hf_connection *connection, void *context),
+                        void *context, struct hf_connection **ret_connection);
 /* Any thread: ends it; `ended` follows. */
 void hf_connection_stop(struct hf_connection *connection);
 /* Joins the threads. After `ended` only. NULL-safe. */

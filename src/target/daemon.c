@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Threads: `accepting` (new sockets), `upkeep` (merge, retention, hashes; one bounded step at a time over all machines), `reaping` (frees ended
- * connections, so that none of them joins itself), and those of each connection.
+ * Threads: `accepting` (new sockets), `upkeep` (merge, retention, hashes; one bounded step at a
+ * time over all machines), `reaping` (frees ended connections, so that none of them joins itself),
+ * and those of each connection.
  */
 #include "target/daemon.h"
 
@@ -74,10 +75,12 @@ static void start_connection(struct hf_target *target, int fd)
     pthread_mutex_lock(&target->lock);
     slot = slot_free(target);
     if (slot == NULL) {
-        hf_log_warn(&log_daemon, "refused a connection: %d are open already", HF_TARGET_CONNECTIONS_MAX);
+        hf_log_warn(&log_daemon, "refused a connection: %d are open already",
+                    HF_TARGET_CONNECTIONS_MAX);
         close(fd);
     } else {
-        error = hf_connection_start(&target->connection_options, fd, connection_ended, target, &slot->connection);
+        error = hf_connection_start(&target->connection_options, fd, connection_ended, target,
+                                    &slot->connection);
         if (error < 0)
             hf_log_error(&log_daemon, "cannot serve a connection: %s", hf_strerror(error));
         else
@@ -114,7 +117,7 @@ static struct hf_connection *take_ended(struct hf_target *target, bool *ret_any)
         if (slot->used && slot->ended) {
             struct hf_connection *connection = slot->connection;
 
-            *slot = (struct slot){ 0 };
+            *slot = (struct slot){0};
             return connection;
         }
     }
@@ -148,7 +151,8 @@ static void upkeep_failed(void *context, const struct hf_id *machine, int error)
     char text[HF_ID_TEXT_SIZE];
 
     hf_id_format(machine, text);
-    hf_log_error(&log_daemon, "upkeep of machine %s: %s; its points stay as they are", text, hf_strerror(error));
+    hf_log_error(&log_daemon, "upkeep of machine %s: %s; its points stay as they are", text,
+                 hf_strerror(error));
 }
 
 static void *upkeep_main(void *context)
@@ -166,13 +170,15 @@ static void open_failed(void *context, const struct hf_id *machine, int error)
     char text[HF_ID_TEXT_SIZE];
 
     hf_id_format(machine, text);
-    hf_log_error(&log_daemon, "machine %s cannot be opened: %s; run `holdfast store check` on this store", text,
+    hf_log_error(&log_daemon,
+                 "machine %s cannot be opened: %s; run `holdfast store check` on this store", text,
                  hf_strerror(error));
 }
 
 static int open_store(struct hf_target *target, const struct hf_target_config *config)
 {
-    struct hf_registry_options options = { .retention = config->retention, .segment_bytes = config->segment_bytes };
+    struct hf_registry_options options = {.retention = config->retention,
+                                          .segment_bytes = config->segment_bytes};
     int error = hf_io_best_new(config->store, &target->io);
 
     if (error == 0)
@@ -180,7 +186,8 @@ static int open_store(struct hf_target *target, const struct hf_target_config *c
     if (error == -ENOENT) {
         error = hf_store_create(target->io, hf_random_system());
         if (error == 0)
-            error = hf_store_open(target->io, hf_clock_system(), hf_random_system(), &target->store);
+            error =
+                hf_store_open(target->io, hf_clock_system(), hf_random_system(), &target->store);
     }
     if (error < 0) {
         hf_log_error(&log_daemon, "store %s: %s", config->store, hf_strerror(error));
@@ -189,7 +196,8 @@ static int open_store(struct hf_target *target, const struct hf_target_config *c
     options.store = target->store;
     error = hf_registry_new(&options, &target->registry);
     if (error == 0)
-        hf_registry_open_all(target->registry, open_failed, target); /* one bad machine must not stop the others */
+        hf_registry_open_all(target->registry, open_failed,
+                             target); /* one bad machine must not stop the others */
     return error;
 }
 
@@ -216,8 +224,8 @@ static int open_network(struct hf_target *target, const struct hf_target_config 
 
 static int start_threads(struct hf_target *target)
 {
-    void *(*const mains[])(void *) = { accepting_main, upkeep_main, reaping_main };
-    pthread_t *const threads[] = { &target->accepting, &target->upkeep, &target->reaping };
+    void *(*const mains[])(void *) = {accepting_main, upkeep_main, reaping_main};
+    pthread_t *const threads[] = {&target->accepting, &target->upkeep, &target->reaping};
 
     for (size_t i = 0; i < HF_ARRAY_COUNT(mains); i++) {
         int error = -pthread_create(threads[i], NULL, mains[i], target);

@@ -19,10 +19,12 @@ struct hf_registry_entry {
 
 struct hf_registry {
     struct hf_registry_options options;
-    pthread_mutex_t lock; /* guards the table and every entry's attached/evict; never held during I/O but an open */
+    pthread_mutex_t lock; /* guards the table and every entry's attached/evict; never held during
+                             I/O but an open */
     pthread_cond_t detached;
     size_t count;
-    struct hf_registry_entry *entries[HF_REGISTRY_MACHINES_MAX]; /* grow only: an entry lives as long as the registry */
+    struct hf_registry_entry
+        *entries[HF_REGISTRY_MACHINES_MAX]; /* grow only: an entry lives as long as the registry */
 };
 
 int hf_registry_new(const struct hf_registry_options *options, struct hf_registry **ret_registry)
@@ -56,7 +58,8 @@ void hf_registry_free(struct hf_registry *registry)
     free(registry);
 }
 
-static struct hf_registry_entry *entry_find(struct hf_registry *registry, const struct hf_id *machine)
+static struct hf_registry_entry *entry_find(struct hf_registry *registry,
+                                            const struct hf_id *machine)
 {
     for (size_t i = 0; i < registry->count; i++)
         if (hf_id_equal(&registry->entries[i]->id, machine))
@@ -117,10 +120,11 @@ static int open_one(void *context, const struct hf_machine_summary *summary)
     return 0;
 }
 
-int hf_registry_open_all(struct hf_registry *registry, void (*failed)(void *context, const struct hf_id *machine, int error),
+int hf_registry_open_all(struct hf_registry *registry,
+                         void (*failed)(void *context, const struct hf_id *machine, int error),
                          void *context)
 {
-    struct open_all all = { .registry = registry, .failed = failed, .context = context };
+    struct open_all all = {.registry = registry, .failed = failed, .context = context};
     int error;
 
     pthread_mutex_lock(&registry->lock);
@@ -129,7 +133,8 @@ int hf_registry_open_all(struct hf_registry *registry, void (*failed)(void *cont
     return error < 0 ? error : all.first_error;
 }
 
-/* A machine belongs to the name that attached it first: another certificate can not append to it (SEC9). */
+/* A machine belongs to the name that attached it first: another certificate can not append to it
+ * (SEC9). */
 static int entry_claim(struct hf_registry_entry *entry, const char *name)
 {
     struct hf_machine_status status;
@@ -142,7 +147,8 @@ static int entry_claim(struct hf_registry_entry *entry, const char *name)
     return strcmp(status.summary.name, name) == 0 ? 0 : -HF_EIDENTITY;
 }
 
-static int wait_detached(struct hf_registry *registry, struct hf_registry_entry *entry, int timeout_ms)
+static int wait_detached(struct hf_registry *registry, struct hf_registry_entry *entry,
+                         int timeout_ms)
 {
     struct timespec deadline;
 
@@ -161,8 +167,9 @@ static int wait_detached(struct hf_registry *registry, struct hf_registry_entry 
     return 0;
 }
 
-int hf_registry_attach(struct hf_registry *registry, const struct hf_id *machine, const char *name, int timeout_ms,
-                       void (*evict)(void *context), void *evict_context, struct hf_registry_entry **ret_entry)
+int hf_registry_attach(struct hf_registry *registry, const struct hf_id *machine, const char *name,
+                       int timeout_ms, void (*evict)(void *context), void *evict_context,
+                       struct hf_registry_entry **ret_entry)
 {
     struct hf_registry_entry *entry;
     int error = 0;
@@ -201,7 +208,8 @@ struct hf_machine *hf_registry_machine(struct hf_registry_entry *entry)
 }
 
 /* Entries never go away, so the table can be walked with the lock given up in between. */
-static struct hf_registry_entry *entry_at(struct hf_registry *registry, size_t index, bool *ret_attached)
+static struct hf_registry_entry *entry_at(struct hf_registry *registry, size_t index,
+                                          bool *ret_attached)
 {
     struct hf_registry_entry *entry = NULL;
 
@@ -215,7 +223,8 @@ static struct hf_registry_entry *entry_at(struct hf_registry *registry, size_t i
 }
 
 bool hf_registry_maintain(struct hf_registry *registry, uint64_t budget_bytes,
-                          void (*failed)(void *context, const struct hf_id *machine, int error), void *context)
+                          void (*failed)(void *context, const struct hf_id *machine, int error),
+                          void *context)
 {
     struct hf_registry_entry *entry;
     bool more = false;
@@ -232,7 +241,9 @@ bool hf_registry_maintain(struct hf_registry *registry, uint64_t budget_bytes,
 }
 
 int hf_registry_each(struct hf_registry *registry,
-                     int (*each)(void *context, const struct hf_machine_status *status, bool attached), void *context)
+                     int (*each)(void *context, const struct hf_machine_status *status,
+                                 bool attached),
+                     void *context)
 {
     struct hf_registry_entry *entry;
     bool attached;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The order that makes an acknowledgement true: [1] appends and raises `appended`; [2] sees it, syncs the machine, and only then reads what is
- * durable and says so. An acknowledgement is always made from hf_machine_durable, never from what was received, so no
- * order of threads can acknowledge too much.
+ * The order that makes an acknowledgement true: [1] appends and raises `appended`; [2] sees it,
+ * syncs the machine, and only then reads what is durable and says so. An acknowledgement is always
+ * made from hf_machine_durable, never from what was received, so no order of threads can
+ * acknowledge too much.
  */
 #include "target/sink.h"
 
@@ -14,7 +15,8 @@
 #include "base/error.h"
 #include "target/attach.h"
 
-/* BATCH bytes a source may have under way; also what bounds this connection's share of memory and socket buffers. */
+/* BATCH bytes a source may have under way; also what bounds this connection's share of memory and
+ * socket buffers. */
 #define CREDIT_WINDOW_BYTES (32 * HF_MIB)
 #define CREDIT_STEP_BYTES (4 * HF_MIB)
 /* How long a new connection waits for a dead one that still holds the machine. */
@@ -43,8 +45,9 @@ struct hf_sink {
     void *evict_context;
 };
 
-int hf_sink_new(struct hf_registry *registry, const struct hf_id *target, struct hf_session *session, const char *name,
-                void (*evicted)(void *context), void *evict_context, struct hf_sink **ret_sink)
+int hf_sink_new(struct hf_registry *registry, const struct hf_id *target,
+                struct hf_session *session, const char *name, void (*evicted)(void *context),
+                void *evict_context, struct hf_sink **ret_sink)
 {
     struct hf_sink *sink = calloc(1, sizeof(*sink));
     pthread_condattr_t attributes;
@@ -131,7 +134,8 @@ static const char *text_of(int error)
 {
     switch (-error) {
     case HF_EIDENTITY:
-        return "this machine is protected under another name; its certificate does not allow this one";
+        return "this machine is protected under another name; its certificate does not allow this "
+               "one";
     case EBUSY:
         return "the machine is attached by another connection";
     case ENOSPC:
@@ -177,10 +181,12 @@ static bool stream_equal(const struct hf_stream_id *a, const struct hf_stream_id
     return a->epoch == b->epoch && hf_id_equal(&a->capture, &b->capture);
 }
 
-/* What is durable now; anything a dead connection appended is made so first, or it would be asked for again. */
-static int machine_have(struct hf_sink *sink, const struct hf_msg_attach *attach, struct hf_attach_have *ret_have)
+/* What is durable now; anything a dead connection appended is made so first, or it would be asked
+ * for again. */
+static int machine_have(struct hf_sink *sink, const struct hf_msg_attach *attach,
+                        struct hf_attach_have *ret_have)
 {
-    struct hf_attach_have have = { .epoch = hf_machine_epoch(sink->machine) };
+    struct hf_attach_have have = {.epoch = hf_machine_epoch(sink->machine)};
     struct hf_stream_id wanted = attach->stream;
     int error = hf_machine_sync(sink->machine);
 
@@ -189,8 +195,8 @@ static int machine_have(struct hf_sink *sink, const struct hf_msg_attach *attach
     wanted.epoch = hf_attach_epoch(attach, have.epoch);
     have.complete_mask = complete_mask(sink->machine);
     hf_machine_durable(sink->machine, &have.progress);
-    have.stream_known =
-        stream_equal(&have.progress.stream, &wanted) && (have.progress.seq > 0 || have.progress.pass > 0);
+    have.stream_known = stream_equal(&have.progress.stream, &wanted) &&
+                        (have.progress.seq > 0 || have.progress.pass > 0);
     *ret_have = have;
     return 0;
 }
@@ -217,8 +223,8 @@ static int on_attach(struct hf_sink *sink, const struct hf_msg_attach *attach)
 
     if (sink->entry != NULL)
         return fail(sink, -HF_EPROTO);
-    error = hf_registry_attach(sink->registry, &attach->machine, sink->name, TAKEOVER_MS, sink->evicted,
-                               sink->evict_context, &sink->entry);
+    error = hf_registry_attach(sink->registry, &attach->machine, sink->name, TAKEOVER_MS,
+                               sink->evicted, sink->evict_context, &sink->entry);
     if (error < 0)
         return fail(sink, error);
     sink->machine = hf_registry_machine(sink->entry);
@@ -297,7 +303,8 @@ int hf_sink_receive(struct hf_sink *sink)
     for (;;) {
         hf_sink_lock(sink);
         result = sink->stopped ? -ECANCELED : hf_session_next(sink->session, &event);
-        pthread_cond_signal(&sink->wake_settle); /* it may have answered by itself: HELLO_OK, PONG, ERROR */
+        pthread_cond_signal(
+            &sink->wake_settle); /* it may have answered by itself: HELLO_OK, PONG, ERROR */
         hf_sink_unlock(sink);
         if (result <= 0)
             return result;
@@ -375,15 +382,15 @@ int hf_sink_settle(struct hf_sink *sink, int timeout_ms)
 static int answer_hash(struct hf_sink *sink, const struct hf_msg_hash_get *get)
 {
     struct hf_hash128 *hashes = calloc(get->count, sizeof(*hashes));
-    struct hf_msg_hash_list list = { .request = get->request };
+    struct hf_msg_hash_list list = {.request = get->request};
     int error;
 
     if (hashes == NULL)
         return -ENOMEM;
     list.error = hf_machine_hash_secret(sink->machine, get->disk, &list.secret);
     if (list.error == 0)
-        list.error =
-            hf_machine_hashes(sink->machine, get->disk, get->offset, get->block_size, get->count, hashes);
+        list.error = hf_machine_hashes(sink->machine, get->disk, get->offset, get->block_size,
+                                       get->count, hashes);
     if (list.error == 0) {
         list.count = get->count;
         list.hashes = hashes;

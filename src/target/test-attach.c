@@ -8,11 +8,11 @@
 
 #include "target/attach.h"
 
-static const struct hf_id capture = { { 7, 7, 7 } };
+static const struct hf_id capture = {{7, 7, 7}};
 
 static struct hf_msg_attach source(uint64_t epoch, uint64_t oldest, uint64_t acked, uint64_t newest)
 {
-    struct hf_msg_attach attach = { .stream = { .epoch = epoch, .capture = capture } };
+    struct hf_msg_attach attach = {.stream = {.epoch = epoch, .capture = capture}};
 
     attach.seq_oldest = oldest;
     attach.seq_acked = acked;
@@ -22,7 +22,7 @@ static struct hf_msg_attach source(uint64_t epoch, uint64_t oldest, uint64_t ack
 
 static struct hf_attach_have target(uint64_t epoch, bool known, uint64_t seq)
 {
-    struct hf_attach_have have = { .epoch = epoch, .stream_known = known };
+    struct hf_attach_have have = {.epoch = epoch, .stream_known = known};
 
     have.progress.stream.epoch = epoch;
     have.progress.stream.capture = capture;
@@ -67,17 +67,20 @@ static void a_known_stream_resumes_where_the_target_is_durable(void **state)
 
 static void fault_07_a_target_behind_what_it_acknowledged_is_diverged(void **state)
 {
-    assert_int_equal(decide(source(1, 1000, 6000, 9000), target(1, true, 5000)).verdict, HF_ATTACH_DIVERGED);
+    assert_int_equal(decide(source(1, 1000, 6000, 9000), target(1, true, 5000)).verdict,
+                     HF_ATTACH_DIVERGED);
 }
 
 static void fault_19_a_source_that_no_longer_holds_what_follows_is_diverged(void **state)
 {
-    assert_int_equal(decide(source(1, 6000, 0, 9000), target(1, true, 5000)).verdict, HF_ATTACH_DIVERGED);
+    assert_int_equal(decide(source(1, 6000, 0, 9000), target(1, true, 5000)).verdict,
+                     HF_ATTACH_DIVERGED);
 }
 
 static void a_target_ahead_of_the_source_is_diverged(void **state)
 {
-    assert_int_equal(decide(source(1, 0, 0, 4000), target(1, true, 5000)).verdict, HF_ATTACH_DIVERGED);
+    assert_int_equal(decide(source(1, 0, 0, 4000), target(1, true, 5000)).verdict,
+                     HF_ATTACH_DIVERGED);
 }
 
 static void hazard_9_a_digest_that_differs_at_the_same_sequence_is_diverged(void **state)
@@ -90,7 +93,8 @@ static void hazard_9_a_digest_that_differs_at_the_same_sequence_is_diverged(void
 
 static void fault_35_a_store_that_lost_its_history_is_diverged_not_new(void **state)
 {
-    assert_int_equal(decide(source(1, 1000, 5000, 9000), target(1, false, 0)).verdict, HF_ATTACH_DIVERGED);
+    assert_int_equal(decide(source(1, 1000, 5000, 9000), target(1, false, 0)).verdict,
+                     HF_ATTACH_DIVERGED);
 }
 
 static void fault_43_a_source_of_an_old_epoch_is_superseded(void **state)
@@ -103,7 +107,8 @@ static void fault_43_a_source_of_an_old_epoch_is_superseded(void **state)
 
 static void fault_43_a_source_that_forgot_its_epoch_is_superseded_after_a_failover(void **state)
 {
-    assert_int_equal(decide(source(0, 0, 0, 9000), target(2, false, 0)).verdict, HF_ATTACH_SUPERSEDED);
+    assert_int_equal(decide(source(0, 0, 0, 9000), target(2, false, 0)).verdict,
+                     HF_ATTACH_SUPERSEDED);
     assert_int_equal(decide(source(0, 0, 0, 9000), target(1, false, 0)).verdict, HF_ATTACH_NEW);
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A source session and a sink over a store in memory, in one thread: promises P2, P3; requirements SEC9; faults 17, 18. */
+/* A source session and a sink over a store in memory, in one thread: promises P2, P3; requirements
+ * SEC9; faults 17, 18. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -13,9 +15,9 @@
 
 #define DISK_BYTES (4u << 20)
 
-static const struct hf_id machine_id = { { 1, 2, 3 } };
-static const struct hf_id capture_id = { { 9, 9 } };
-static const struct hf_id node_id = { { 4 } };
+static const struct hf_id machine_id = {{1, 2, 3}};
+static const struct hf_id capture_id = {{9, 9}};
+static const struct hf_id node_id = {{4}};
 
 /* One side by side pair: what the source sends the sink receives, and back. */
 struct pair {
@@ -44,12 +46,14 @@ static void note_evicted(void *context)
 static int world_make(void **state)
 {
     struct world *world = calloc(1, sizeof(*world));
-    struct hf_batch_builder_options build = { .compression_level = HF_COMPRESSION_FAST, .size_max = HF_BATCH_SIZE_MAX };
-    struct hf_registry_options options = { .retention = { .window_ns = 3600 * HF_NS_PER_S } };
+    struct hf_batch_builder_options build = {.compression_level = HF_COMPRESSION_FAST,
+                                             .size_max = HF_BATCH_SIZE_MAX};
+    struct hf_registry_options options = {.retention = {.window_ns = 3600 * HF_NS_PER_S}};
 
     assert_int_equal(hf_io_memory_new(&world->io), 0);
     assert_int_equal(hf_store_create(world->io, hf_random_system()), 0);
-    assert_int_equal(hf_store_open(world->io, hf_clock_system(), hf_random_system(), &world->store), 0);
+    assert_int_equal(hf_store_open(world->io, hf_clock_system(), hf_random_system(), &world->store),
+                     0);
     options.store = world->store;
     assert_int_equal(hf_registry_new(&options, &world->registry), 0);
     assert_int_equal(hf_batch_builder_new(&build, &world->builder), 0);
@@ -78,7 +82,9 @@ static void pair_make(struct world *world, const char *name, struct pair *pair)
     hf_store_id(world->store, &target);
     assert_int_equal(hf_session_new(HF_SESSION_SOURCE, &node_id, "test", &pair->source), 0);
     assert_int_equal(hf_session_new(HF_SESSION_SINK, &target, "test", &pair->sink_session), 0);
-    assert_int_equal(hf_sink_new(world->registry, &target, pair->sink_session, name, note_evicted, world, &pair->sink), 0);
+    assert_int_equal(hf_sink_new(world->registry, &target, pair->sink_session, name, note_evicted,
+                                 world, &pair->sink),
+                     0);
 }
 
 static void pair_free(struct pair *pair)
@@ -108,7 +114,8 @@ static void carry(struct hf_session *from, struct hf_session *to)
     }
 }
 
-/* The source's bytes go over and are handled; nothing is settled. The room a session gives may need a message taken out first. */
+/* The source's bytes go over and are handled; nothing is settled. The room a session gives may need
+ * a message taken out first. */
 static void push(struct pair *pair)
 {
     const void *data;
@@ -124,7 +131,7 @@ static void push(struct pair *pair)
 /* The next event at the source of this type; fails the test when there is none. */
 static struct hf_session_event expect(struct pair *pair, uint16_t type)
 {
-    struct hf_session_event event = { 0 };
+    struct hf_session_event event = {0};
 
     carry(pair->sink_session, pair->source);
     while (hf_session_next(pair->source, &event) == 1)
@@ -147,12 +154,13 @@ static bool comes(struct pair *pair, uint16_t type)
 
 static void attach_send(struct world *world, struct pair *pair)
 {
-    struct hf_msg_attach attach = { .machine = machine_id, .machine_name = "m", .disk_count = 1 };
+    struct hf_msg_attach attach = {.machine = machine_id, .machine_name = "m", .disk_count = 1};
 
     attach.stream.epoch = world->stream.epoch;
     attach.stream.capture = capture_id;
     attach.seq_newest = 1 << 20;
-    attach.disks[0] = (struct hf_msg_disk){ .disk = 0, .block_size = 512, .size_bytes = DISK_BYTES, .name = "vda" };
+    attach.disks[0] =
+        (struct hf_msg_disk){.disk = 0, .block_size = 512, .size_bytes = DISK_BYTES, .name = "vda"};
     assert_int_equal(hf_session_hello(pair->source), 0);
     push(pair);
     expect(pair, HF_MSG_HELLO_OK);
@@ -170,10 +178,16 @@ static struct hf_msg_attach_ok attached(struct world *world, struct pair *pair)
     return ok;
 }
 
-static void add_record(struct world *world, uint8_t type, uint64_t offset, const void *content, uint64_t length)
+static void add_record(struct world *world, uint8_t type, uint64_t offset, const void *content,
+                       uint64_t length)
 {
-    struct hf_record_in record = { .seq = world->seq, .seq_end = world->seq + 64 + length, .boot_ns = 1000, .offset = offset, .length = length,
-                                   .content = content, .type = type };
+    struct hf_record_in record = {.seq = world->seq,
+                                  .seq_end = world->seq + 64 + length,
+                                  .boot_ns = 1000,
+                                  .offset = offset,
+                                  .length = length,
+                                  .content = content,
+                                  .type = type};
 
     assert_int_equal(hf_batch_add(world->builder, &record), 0);
     world->seq = record.seq_end;
@@ -192,7 +206,7 @@ static void send_batch(struct world *world, struct pair *pair, bool corrupt)
         content[i] = (uint8_t)(i * 7 + world->seq + (i >> 5));
     hf_batch_begin_captured(world->builder, &world->stream, world->seq, &world->digest);
     if (world->seq == 0) {
-        struct hf_disk_body disk = { .change = HF_DISK_ADD, .version = 1, .name = "vda" };
+        struct hf_disk_body disk = {.change = HF_DISK_ADD, .version = 1, .name = "vda"};
 
         disk.block_size = hf_le32_of(512);
         disk.size_bytes = hf_le64_of(DISK_BYTES);
@@ -231,7 +245,8 @@ static void a_batch_is_acknowledged_only_after_it_was_synced(void **state)
     pair_free(&pair);
 }
 
-static void fault_17_a_batch_that_does_not_verify_is_refused_and_nothing_is_acknowledged(void **state)
+static void
+fault_17_a_batch_that_does_not_verify_is_refused_and_nothing_is_acknowledged(void **state)
 {
     struct world *world = *state;
     struct pair pair;
@@ -299,9 +314,10 @@ static void fault_24_a_second_connection_asks_the_first_to_let_go(void **state)
 static void hashes_of_the_newest_state_are_answered(void **state)
 {
     struct world *world = *state;
-    struct hf_msg_hash_get get = { .request = 77, .disk = 0, .block_size = 65536, .offset = 0, .count = 2 };
+    struct hf_msg_hash_get get = {
+        .request = 77, .disk = 0, .block_size = 65536, .offset = 0, .count = 2};
     struct hf_session_event event;
-    uint8_t zeros[65536] = { 0 };
+    uint8_t zeros[65536] = {0};
     struct hf_hash128 expected;
     struct pair pair;
 
@@ -346,13 +362,22 @@ static void credit_grows_with_what_was_received(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_batch_is_acknowledged_only_after_it_was_synced, world_make, world_free),
-        cmocka_unit_test_setup_teardown(fault_17_a_batch_that_does_not_verify_is_refused_and_nothing_is_acknowledged, world_make, world_free),
-        cmocka_unit_test_setup_teardown(a_source_that_comes_back_resumes_at_what_is_durable, world_make, world_free),
-        cmocka_unit_test_setup_teardown(security_9_a_machine_cannot_be_attached_under_another_certificate, world_make, world_free),
-        cmocka_unit_test_setup_teardown(fault_24_a_second_connection_asks_the_first_to_let_go, world_make, world_free),
-        cmocka_unit_test_setup_teardown(hashes_of_the_newest_state_are_answered, world_make, world_free),
-        cmocka_unit_test_setup_teardown(credit_grows_with_what_was_received, world_make, world_free),
+        cmocka_unit_test_setup_teardown(a_batch_is_acknowledged_only_after_it_was_synced,
+                                        world_make, world_free),
+        cmocka_unit_test_setup_teardown(
+            fault_17_a_batch_that_does_not_verify_is_refused_and_nothing_is_acknowledged,
+            world_make, world_free),
+        cmocka_unit_test_setup_teardown(a_source_that_comes_back_resumes_at_what_is_durable,
+                                        world_make, world_free),
+        cmocka_unit_test_setup_teardown(
+            security_9_a_machine_cannot_be_attached_under_another_certificate, world_make,
+            world_free),
+        cmocka_unit_test_setup_teardown(fault_24_a_second_connection_asks_the_first_to_let_go,
+                                        world_make, world_free),
+        cmocka_unit_test_setup_teardown(hashes_of_the_newest_state_are_answered, world_make,
+                                        world_free),
+        cmocka_unit_test_setup_teardown(credit_grows_with_what_was_received, world_make,
+                                        world_free),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
