@@ -13,7 +13,6 @@ struct hf_connection_options {
     struct hf_registry *registry; /* borrowed */
     struct hf_tls *tls;           /* borrowed */
     struct hf_id target;
-    int idle_ms; /* a connection silent for this long is ended */
 };
 
 /*

@@ -17,7 +17,6 @@
 #include "target/connection.h"
 
 #define ACCEPT_MS 1000
-#define IDLE_MS 60000
 #define UPKEEP_STEP_BYTES (8 * HF_MIB)
 #define UPKEEP_PAUSE_US 200000
 
@@ -252,7 +251,6 @@ int hf_target_start(const struct hf_target_config *config, struct hf_target **re
     if (error == 0) {
         target->connection_options.registry = target->registry;
         target->connection_options.tls = target->tls;
-        target->connection_options.idle_ms = IDLE_MS;
         hf_store_id(target->store, &target->connection_options.target);
         error = start_threads(target);
     }

@@ -24,7 +24,7 @@
 
 struct hf_sink {
     struct hf_registry *registry;
-    struct hf_session *session; /* under lock */
+    struct hf_sink_port port;
     char name[HF_MACHINE_NAME_MAX];
     struct hf_id target;
     struct hf_registry_entry *entry; /* NULL until attached */
@@ -46,7 +46,7 @@ struct hf_sink {
 };
 
 int hf_sink_new(struct hf_registry *registry, const struct hf_id *target,
-                struct hf_session *session, const char *name, void (*evicted)(void *context),
+                const struct hf_sink_port *port, const char *name, void (*evicted)(void *context),
                 void *evict_context, struct hf_sink **ret_sink)
 {
     struct hf_sink *sink = calloc(1, sizeof(*sink));
@@ -60,7 +60,7 @@ int hf_sink_new(struct hf_registry *registry, const struct hf_id *target,
     }
     memcpy(sink->name, name, strlen(name) + 1);
     sink->registry = registry;
-    sink->session = session;
+    sink->port = *port;
     sink->target = *target;
     sink->evicted = evicted;
     sink->evict_context = evict_context;
@@ -84,16 +84,6 @@ void hf_sink_free(struct hf_sink *sink)
     pthread_cond_destroy(&sink->wake_settle);
     pthread_mutex_destroy(&sink->lock);
     free(sink);
-}
-
-void hf_sink_lock(struct hf_sink *sink)
-{
-    pthread_mutex_lock(&sink->lock);
-}
-
-void hf_sink_unlock(struct hf_sink *sink)
-{
-    pthread_mutex_unlock(&sink->lock);
 }
 
 void hf_sink_stop(struct hf_sink *sink)
@@ -147,19 +137,23 @@ static const char *text_of(int error)
     }
 }
 
-/* Tells the source why and ends the session. Returns `error`. The lock is held. */
-static int fail_locked(struct hf_sink *sink, int error)
+static struct hf_session *session_lock(struct hf_sink *sink)
 {
-    hf_session_fail(sink->session, wire_error_of(error), text_of(error));
-    pthread_cond_signal(&sink->wake_settle);
-    return error;
+    return sink->port.lock(sink->port.context);
 }
 
+static void session_unlock(struct hf_sink *sink)
+{
+    sink->port.unlock(sink->port.context);
+}
+
+/* Tells the source why and ends the session. Returns `error`. */
 static int fail(struct hf_sink *sink, int error)
 {
-    hf_sink_lock(sink);
-    fail_locked(sink, error);
-    hf_sink_unlock(sink);
+    struct hf_session *session = session_lock(sink);
+
+    hf_session_fail(session, wire_error_of(error), text_of(error));
+    session_unlock(sink);
     return error;
 }
 
@@ -237,11 +231,9 @@ static int on_attach(struct hf_sink *sink, const struct hf_msg_attach *attach)
         return fail(sink, error);
     ok.target = sink->target;
     ok.credit = CREDIT_WINDOW_BYTES;
-    hf_sink_lock(sink);
     sink->credit_total = ok.credit;
-    error = hf_session_attach_ok(sink->session, &ok);
-    pthread_cond_signal(&sink->wake_settle);
-    hf_sink_unlock(sink);
+    error = hf_session_attach_ok(session_lock(sink), &ok);
+    session_unlock(sink);
     return error;
 }
 
@@ -251,32 +243,30 @@ static int on_batch(struct hf_sink *sink, const void *data, size_t size)
 
     if (error < 0 && error != -EALREADY)
         return fail(sink, error);
-    hf_sink_lock(sink);
+    pthread_mutex_lock(&sink->lock);
     sink->received_bytes += size;
     sink->appended = true;
     pthread_cond_signal(&sink->wake_settle);
-    hf_sink_unlock(sink);
+    pthread_mutex_unlock(&sink->lock);
     return 0;
 }
 
 static int on_hash_get(struct hf_sink *sink, const struct hf_msg_hash_get *get)
 {
-    int error = 0;
+    bool full;
 
-    hf_sink_lock(sink);
-    if (sink->hash_count == HF_SINK_HASH_QUEUE_MAX) {
-        error = fail_locked(sink, -HF_EPROTO);
-    } else {
+    pthread_mutex_lock(&sink->lock);
+    full = sink->hash_count == HF_SINK_HASH_QUEUE_MAX;
+    if (!full) {
         sink->hash_queue[(sink->hash_first + sink->hash_count) % HF_SINK_HASH_QUEUE_MAX] = *get;
         sink->hash_count++;
         pthread_cond_signal(&sink->wake_hash);
     }
-    hf_sink_unlock(sink);
-    return error;
+    pthread_mutex_unlock(&sink->lock);
+    return full ? fail(sink, -HF_EPROTO) : 0;
 }
 
-/* Returns 0 to go on, 1 at an orderly end, negative otherwise. */
-static int on_event(struct hf_sink *sink, const struct hf_session_event *event)
+int hf_sink_event(struct hf_sink *sink, const struct hf_session_event *event)
 {
     switch (event->type) {
     case HF_MSG_ATTACH:
@@ -295,33 +285,12 @@ static int on_event(struct hf_sink *sink, const struct hf_session_event *event)
     }
 }
 
-int hf_sink_receive(struct hf_sink *sink)
-{
-    struct hf_session_event event;
-    int result;
-
-    for (;;) {
-        hf_sink_lock(sink);
-        result = sink->stopped ? -ECANCELED : hf_session_next(sink->session, &event);
-        pthread_cond_signal(
-            &sink->wake_settle); /* it may have answered by itself: HELLO_OK, PONG, ERROR */
-        hf_sink_unlock(sink);
-        if (result <= 0)
-            return result;
-        result = on_event(sink, &event);
-        if (result != 0)
-            return result;
-    }
-}
-
-static void wait_for_work(struct hf_sink *sink, int timeout_ms)
+/* The lock is held. */
+static void wait_for_appends(struct hf_sink *sink, int timeout_ms)
 {
     struct timespec deadline;
-    const void *output;
-    size_t output_size;
 
-    hf_session_output(sink->session, &output, &output_size);
-    if (sink->stopped || sink->appended || output_size > 0)
+    if (sink->stopped || sink->appended)
         return;
     clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += timeout_ms / 1000;
@@ -333,8 +302,8 @@ static void wait_for_work(struct hf_sink *sink, int timeout_ms)
     pthread_cond_timedwait(&sink->wake_settle, &sink->lock, &deadline);
 }
 
-/* The lock is held. */
-static int acknowledge(struct hf_sink *sink, const struct hf_journal_progress *durable)
+static int acknowledge(struct hf_sink *sink, const struct hf_journal_progress *durable,
+                       uint64_t received_bytes)
 {
     struct hf_msg_ack ack = {
         .target = sink->target,
@@ -344,39 +313,44 @@ static int acknowledge(struct hf_sink *sink, const struct hf_journal_progress *d
         .pass = durable->pass,
         .pass_batch = durable->pass_batch,
     };
-    uint64_t credit = sink->received_bytes + CREDIT_WINDOW_BYTES;
-    int error = hf_session_ack(sink->session, &ack);
+    uint64_t credit = received_bytes + CREDIT_WINDOW_BYTES;
+    struct hf_session *session = session_lock(sink);
+    int error = 0;
 
-    if (error == 0 && credit >= sink->credit_total + CREDIT_STEP_BYTES) {
-        sink->credit_total = credit;
-        error = hf_session_credit(sink->session, credit);
+    if (hf_session_state(session) == HF_SESSION_STREAMING) {
+        error = hf_session_ack(session, &ack);
+        if (error == 0 && credit >= sink->credit_total + CREDIT_STEP_BYTES) {
+            sink->credit_total = credit;
+            error = hf_session_credit(session, credit);
+        }
     }
+    session_unlock(sink);
     return error;
 }
 
 int hf_sink_settle(struct hf_sink *sink, int timeout_ms)
 {
     struct hf_journal_progress durable;
+    uint64_t received_bytes;
     bool appended;
-    int error = 0;
+    bool stopped;
+    int error;
 
-    hf_sink_lock(sink);
-    wait_for_work(sink, timeout_ms);
+    pthread_mutex_lock(&sink->lock);
+    wait_for_appends(sink, timeout_ms);
     appended = sink->appended;
     sink->appended = false;
-    hf_sink_unlock(sink);
+    received_bytes = sink->received_bytes;
+    stopped = sink->stopped;
+    pthread_mutex_unlock(&sink->lock);
     if (!appended)
-        return 0;
+        return stopped ? -ECANCELED : 0;
 
     error = hf_machine_sync(sink->machine);
     if (error < 0)
         return fail(sink, error);
     hf_machine_durable(sink->machine, &durable);
-    hf_sink_lock(sink);
-    if (hf_session_state(sink->session) == HF_SESSION_STREAMING)
-        error = acknowledge(sink, &durable);
-    hf_sink_unlock(sink);
-    return error;
+    return acknowledge(sink, &durable, received_bytes);
 }
 
 static int answer_hash(struct hf_sink *sink, const struct hf_msg_hash_get *get)
@@ -395,10 +369,8 @@ static int answer_hash(struct hf_sink *sink, const struct hf_msg_hash_get *get)
         list.count = get->count;
         list.hashes = hashes;
     }
-    hf_sink_lock(sink);
-    error = hf_session_hash_list(sink->session, &list);
-    pthread_cond_signal(&sink->wake_settle);
-    hf_sink_unlock(sink);
+    error = hf_session_hash_list(session_lock(sink), &list);
+    session_unlock(sink);
     free(hashes);
     return error;
 }
@@ -407,16 +379,16 @@ int hf_sink_hash(struct hf_sink *sink)
 {
     struct hf_msg_hash_get get;
 
-    hf_sink_lock(sink);
+    pthread_mutex_lock(&sink->lock);
     while (!sink->stopped && sink->hash_count == 0)
         pthread_cond_wait(&sink->wake_hash, &sink->lock);
     if (sink->stopped) {
-        hf_sink_unlock(sink);
+        pthread_mutex_unlock(&sink->lock);
         return -ECANCELED;
     }
     get = sink->hash_queue[sink->hash_first];
     sink->hash_first = (sink->hash_first + 1) % HF_SINK_HASH_QUEUE_MAX;
     sink->hash_count--;
-    hf_sink_unlock(sink);
+    pthread_mutex_unlock(&sink->lock);
     return answer_hash(sink, &get);
 }

@@ -38,6 +38,16 @@ struct world {
     bool evicted;
 };
 
+static struct hf_session *port_lock(void *context)
+{
+    return ((struct pair *)context)->sink_session;
+}
+
+static void port_unlock(void *context)
+{
+    (void)context;
+}
+
 static void note_evicted(void *context)
 {
     ((struct world *)context)->evicted = true;
@@ -76,15 +86,15 @@ static int world_free(void **state)
 
 static void pair_make(struct world *world, const char *name, struct pair *pair)
 {
+    struct hf_sink_port port = {.lock = port_lock, .unlock = port_unlock, .context = pair};
     struct hf_id target;
 
     memset(pair, 0, sizeof(*pair));
     hf_store_id(world->store, &target);
     assert_int_equal(hf_session_new(HF_SESSION_SOURCE, &node_id, "test", &pair->source), 0);
     assert_int_equal(hf_session_new(HF_SESSION_SINK, &target, "test", &pair->sink_session), 0);
-    assert_int_equal(hf_sink_new(world->registry, &target, pair->sink_session, name, note_evicted,
-                                 world, &pair->sink),
-                     0);
+    assert_int_equal(
+        hf_sink_new(world->registry, &target, &port, name, note_evicted, world, &pair->sink), 0);
 }
 
 static void pair_free(struct pair *pair)
@@ -114,6 +124,16 @@ static void carry(struct hf_session *from, struct hf_session *to)
     }
 }
 
+static int handle(struct pair *pair)
+{
+    struct hf_session_event event;
+    int result = 0;
+
+    while (result == 0 && hf_session_next(pair->sink_session, &event) == 1)
+        result = hf_sink_event(pair->sink, &event);
+    return result;
+}
+
 /* The source's bytes go over and are handled; nothing is settled. The room a session gives may need
  * a message taken out first. */
 static void push(struct pair *pair)
@@ -123,7 +143,7 @@ static void push(struct pair *pair)
 
     do {
         carry(pair->source, pair->sink_session);
-        pair->sink_result = hf_sink_receive(pair->sink);
+        pair->sink_result = handle(pair);
         hf_session_output(pair->source, &data, &size);
     } while (size > 0 && pair->sink_result == 0);
 }
