@@ -232,8 +232,9 @@ static int translate(struct hf_conn *conn, int code)
     case GNUTLS_E_SESSION_EOF:
     case GNUTLS_E_INVALID_SESSION:
         return -ECONNRESET;
+    case GNUTLS_E_UNEXPECTED_PACKET_LENGTH: /* also a record that the end of the stream cut */
+        return conn->in_eof ? -ECONNRESET : -HF_ECORRUPT;
     case GNUTLS_E_DECRYPTION_FAILED:
-    case GNUTLS_E_UNEXPECTED_PACKET_LENGTH:
     case GNUTLS_E_RECORD_OVERFLOW:
         return -HF_ECORRUPT;
     case GNUTLS_E_MEMORY_ERROR:
@@ -360,6 +361,9 @@ static long decrypt(struct hf_conn *conn, uint8_t *data, size_t size, bool *ret_
     pthread_mutex_lock(&conn->lock);
     while (done < size) {
         part = gnutls_record_recv(conn->session, data + done, size - done);
+        /* It says so after a key update too, with ciphertext still at hand. */
+        if (part == GNUTLS_E_AGAIN && conn->in_begin < conn->in_end)
+            continue;
         if (part == GNUTLS_E_INTERRUPTED || part == GNUTLS_E_REHANDSHAKE)
             continue;
         if (part <= 0)
