@@ -168,12 +168,27 @@ static int allocate_ahead(struct hf_journal *journal, struct hf_open_segment *op
     return 0;
 }
 
-static size_t entry_prepare(struct hf_journal *journal, const struct hf_open_segment *open,
-                            uint64_t durable, const struct hf_batch *batch, int64_t receipt_ns,
-                            uint64_t *ret_hash)
+static int buffer_room(struct hf_journal *journal, size_t size)
+{
+    size_t wanted = HF_ALIGN_UP(size, HF_IO_ALIGN);
+
+    if (wanted <= journal->buffer_bytes)
+        return 0;
+    free(journal->buffer);
+    journal->buffer_bytes = 0;
+    journal->buffer = aligned_alloc(HF_IO_ALIGN, wanted);
+    if (!journal->buffer)
+        return -ENOMEM;
+    journal->buffer_bytes = wanted;
+    return 0;
+}
+
+/* Returns the entry's hash. */
+static uint64_t entry_prepare(struct hf_journal *journal, const struct hf_open_segment *open,
+                              uint64_t durable, const struct hf_batch *batch, int64_t receipt_ns)
 {
     const struct hf_index_builder *builder = &open->builder;
-    size_t whole = (size_t)hf_entry_bytes(batch->size);
+    size_t used = sizeof(struct hf_entry_header) + batch->size;
     struct hf_entry_fields fields = {
         .kind = HF_ENTRY_BATCH,
         .size = (uint32_t)batch->size,
@@ -186,13 +201,12 @@ static size_t entry_prepare(struct hf_journal *journal, const struct hf_open_seg
         .body_hash = hf_hash64(batch->data, batch->size),
     };
     struct hf_entry_header header;
+    uint64_t hash = hf_entry_encode(&fields, &header);
 
-    HF_ASSERT(batch->size <= HF_BATCH_SIZE_MAX);
-    *ret_hash = hf_entry_encode(&fields, &header);
     memcpy(journal->buffer, &header, sizeof(header));
     memcpy(journal->buffer + sizeof(header), batch->data, batch->size);
-    memset(journal->buffer + sizeof(header) + batch->size, 0, whole - sizeof(header) - batch->size);
-    return whole;
+    memset(journal->buffer + used, 0, (size_t)hf_entry_bytes(batch->size) - used);
+    return hash;
 }
 
 static uint64_t durable_of(struct hf_journal *journal, const struct hf_open_segment *open)
@@ -212,13 +226,17 @@ int hf_open_segment_write(struct hf_journal *journal, struct hf_open_segment *op
                              .number = open->builder.entry_count,
                              .receipt_ns = receipt_ns,
                              .batch = *batch};
-    size_t whole =
-        entry_prepare(journal, open, durable_of(journal, open), batch, receipt_ns, &entry.hash);
-    int r = allocate_ahead(journal, open, entry.offset + whole);
+    size_t whole = (size_t)hf_entry_bytes(batch->size);
+    int r = buffer_room(journal, whole);
 
-    entry.end = entry.offset + whole;
+    HF_ASSERT(batch->size <= HF_BATCH_SIZE_MAX);
     if (r == 0)
-        r = hf_io_write(open->file, journal->buffer, whole, entry.offset);
+        r = allocate_ahead(journal, open, entry.offset + whole);
+    if (r < 0)
+        return r;
+    entry.end = entry.offset + whole;
+    entry.hash = entry_prepare(journal, open, durable_of(journal, open), batch, receipt_ns);
+    r = hf_io_write(open->file, journal->buffer, whole, entry.offset);
     if (r < 0)
         return r;
     pthread_mutex_lock(&journal->lock);

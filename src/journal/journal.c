@@ -17,10 +17,7 @@ static int journal_new(const struct hf_journal_options *options, struct hf_journ
     if (!journal)
         return -ENOMEM;
     journal->path = strdup(options->path);
-    journal->buffer = aligned_alloc(HF_IO_ALIGN, HF_ALIGN_UP(HF_ENTRY_BYTES_MAX, HF_IO_ALIGN));
-    if (!journal->path || !journal->buffer) {
-        free(journal->path);
-        free(journal->buffer);
+    if (!journal->path) {
         free(journal);
         return -ENOMEM;
     }
