@@ -89,8 +89,9 @@ guest_do() { # VERB NAME args...: any other verb of guest.py
 guest_start_kernel() { # NAME [options...]
   local name=$1 disks=() disk
   shift
-  for disk in vdb,virtio-blk vdc,virtio-blk sda,virtio-scsi sdb,virtio-scsi nvme0,nvme nvme1,nvme; do
-    truncate -s 256M "$guest_work/$name-${disk%,*}.img"
+  for disk in vdb,virtio-blk,96 vdc,virtio-blk,192 sda,virtio-scsi,96 sdb,virtio-scsi,96 nvme0,nvme,96 nvme1,nvme,128; do
+    truncate -s "${disk##*,}M" "$guest_work/$name-${disk%%,*}.img"
+    disk=${disk%,*}
     disks+=(--disk "$guest_work/$name-${disk%,*}.img,driver=${disk#*,}")
   done
   guest_start "$name" --kernel "$guest_tree/rootfs/boot/vmlinuz" --initrd "$guest_tree/rootfs/boot/initrd.img" \
