@@ -159,10 +159,17 @@ class TreeLint(TreeCase):
 
     def header(self, text):
         self.write("src/base/b.h", SPDX + "#ifndef HF_B_H\n#define HF_B_H\n\n" + text + "\n#endif\n")
+        self.write("src/io/io.h", SPDX + '#ifndef HF_I\n#define HF_I\n#include "base/b.h"\n#endif\n')
 
     def test_an_undocumented_declaration_is_found(self):
         self.header("/* Opens. */\nint hf_open(void);\nint hf_close(void);\n\nint hf_read(void);\n")
         self.assert_found("b.h:9: hf_read is declared without a comment")
+
+    def test_a_header_that_only_its_folder_uses_may_say_less(self):
+        self.header("int hf_read(void);\n")
+        self.write("src/io/io.h", SPDX + "#ifndef HF_I\n#define HF_I\n#endif\n")
+        self.body('#include "base/b.h"\n')
+        self.assert_clean()
 
     def test_a_comment_behind_a_declaration_documents_it(self):
         self.header("int hf_read(int a,\n            int b); /* reads */\n")

@@ -111,7 +111,7 @@ static int make_bits(const struct hf_capture *capture, uint64_t disk_bytes, uint
     rc = map_bits(capture, fd, entries, &bits);
     if (rc || !bits.words) {
         close(fd);
-        return rc;
+        return rc ? rc : -ENOMEM;
     }
     bits.words[HF_MAP_HEAD_GEOMETRY] = words * 64 << 8 | shift;
     read_geometry(&bits);

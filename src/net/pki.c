@@ -192,7 +192,7 @@ static bool is_name(const char *name, size_t size_max)
 static int set_common(struct pair *pair, const char *common_name, time_t from, time_t until)
 {
     gnutls_x509_crt_t certificate = pair->certificate;
-    uint8_t serial[SERIAL_SIZE], key_id[KEY_ID_SIZE];
+    uint8_t serial[SERIAL_SIZE] = {0}, key_id[KEY_ID_SIZE];
     size_t key_id_size = sizeof(key_id);
     int code;
 

@@ -222,12 +222,12 @@ static int check_signature(gnutls_session_t session, bool peer_is_server, char *
                            size_t error_size)
 {
     const char *purpose = peer_is_server ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT;
-    gnutls_typed_vdata_st data = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
-                                  .data = (unsigned char *)(uintptr_t)purpose};
+    gnutls_typed_vdata_st wanted = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
+                                    .data = (unsigned char *)(uintptr_t)purpose};
     gnutls_datum_t text = {0};
     unsigned status = 0;
 
-    if (gnutls_certificate_verify_peers(session, &data, 1, &status) < 0) {
+    if (gnutls_certificate_verify_peers(session, &wanted, 1, &status) < 0) {
         hf_net_say(ret_error, error_size, "the peer has no certificate");
         return -HF_EIDENTITY;
     }
