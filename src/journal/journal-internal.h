@@ -60,7 +60,7 @@ struct hf_journal {
 
     struct hf_file *watermark; /* also the lock that says a writer lives */
     struct hf_open_segment *open[HF_LANES];
-    uint8_t *buffer;     /* one entry; grows to the largest so far; writer thread */
+    uint8_t *buffer; /* one entry; grows to the largest so far; writer thread */
     size_t buffer_bytes;
     bool reserve_absent; /* was given up; writer thread */
     int error;           /* under lock: HF_ESYNC for good; only opening again helps */

@@ -18,6 +18,7 @@ struct batch_work {
     void *context;
     size_t pass_next;                  /* index of the next segment that may be a pass's */
     struct hf_reader_segment *segment; /* the captured one under walk */
+    bool beyond;                       /* position_max was reached: the walk was stopped for that */
 };
 
 static bool is_wanted_pass(const struct batch_work *work, const struct hf_reader_segment *segment)
@@ -83,8 +84,10 @@ static int captured_entry(void *context, const struct hf_entry *entry)
 
     if (hf_entry_position_end(head, entry) <= work->position_min)
         return 0;
-    if (begin >= work->position_max)
+    if (begin >= work->position_max) {
+        work->beyond = true;
         return 1;
+    }
     r = passes_before(work, begin);
     return r != 0 ? r : work->each(work->context, &entry->batch, head->base);
 }
@@ -136,7 +139,9 @@ static int captured_segment(struct batch_work *work, struct hf_reader_segment *s
     walk.each = captured_entry;
     walk.damage = damage_stop;
     walk.context = work;
-    return hf_walk_run(&walk);
+    work->beyond = false;
+    r = hf_walk_run(&walk);
+    return work->beyond ? 0 : r;
 }
 
 static int known_damage(struct batch_work *work)

@@ -126,6 +126,8 @@ static int check_index(struct check *check)
     bool equal = true;
     int r;
 
+    if (segment->index_bad)
+        return report_segment(check, segment->position_begin, -HF_ECORRUPT);
     if (!segment->sealed || segment->rebuilt)
         return 0;
     hf_bytes_clear(&check->builder.damage);

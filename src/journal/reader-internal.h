@@ -20,8 +20,9 @@ struct hf_reader_segment {
     struct hf_file *file; /* stays open when the segment is dropped: a view goes on reading it */
     struct hf_index index;
     bool index_open;
-    bool sealed;  /* has an index file, or nothing can follow */
-    bool rebuilt; /* the index is an image made from the segment */
+    bool sealed;    /* has an index file, or nothing can follow */
+    bool rebuilt;   /* the index is an image made from the segment */
+    bool index_bad; /* there is a file, and it is not whole */
     uint64_t used;
     uint64_t position_begin;
     uint64_t position_end;

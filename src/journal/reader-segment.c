@@ -57,6 +57,7 @@ static int index_from_file(struct hf_journal_reader *reader, struct hf_reader_se
     struct hf_index index;
     int r = hf_index_open_number(reader->io, reader->path, segment->number, reader->cache, &index);
 
+    segment->index_bad = r == -HF_ECORRUPT;
     if (r < 0)
         return r;
     index_take(reader, segment, &index);
@@ -373,6 +374,7 @@ int hf_reader_segment_rebuild(struct hf_journal_reader *reader, struct hf_reader
 
     if (segment->rebuilt)
         return -HF_ECORRUPT;
+    segment->index_bad = true;
     r = rebuild(reader, segment);
     return r < 0 ? r : hf_index_damage_each(&segment->index, damage_take, reader);
 }
