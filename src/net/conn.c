@@ -216,32 +216,39 @@ static bool is_about_certificates(gnutls_alert_description_t alert)
            alert == GNUTLS_A_CERTIFICATE_REQUIRED;
 }
 
-/* GnuTLS's fatal codes as ours. */
+/* GnuTLS's fatal codes as ours; what is not here is a peer that does not speak the protocol. */
+static const struct {
+    int code;
+    int error;
+} translations[] = {
+    {GNUTLS_E_CERTIFICATE_ERROR, -HF_EIDENTITY},
+    {GNUTLS_E_NO_CERTIFICATE_FOUND, -HF_EIDENTITY},
+    {GNUTLS_E_CERTIFICATE_REQUIRED, -HF_EIDENTITY},
+    {GNUTLS_E_PREMATURE_TERMINATION, -ECONNRESET},
+    {GNUTLS_E_PUSH_ERROR, -ECONNRESET},
+    {GNUTLS_E_PULL_ERROR, -ECONNRESET},
+    {GNUTLS_E_SESSION_EOF, -ECONNRESET},
+    {GNUTLS_E_INVALID_SESSION, -ECONNRESET},
+    {GNUTLS_E_DECRYPTION_FAILED, -HF_ECORRUPT},
+    {GNUTLS_E_RECORD_OVERFLOW, -HF_ECORRUPT},
+    {GNUTLS_E_UNEXPECTED_PACKET_LENGTH, -HF_ECORRUPT},
+    {GNUTLS_E_MEMORY_ERROR, -ENOMEM},
+};
+
 static int translate(struct hf_conn *conn, int code)
 {
-    switch (code) {
-    case GNUTLS_E_FATAL_ALERT_RECEIVED:
-        return is_about_certificates(gnutls_alert_get(conn->session)) ? -HF_EIDENTITY : -ECONNRESET;
-    case GNUTLS_E_CERTIFICATE_ERROR:
-    case GNUTLS_E_NO_CERTIFICATE_FOUND:
-    case GNUTLS_E_CERTIFICATE_REQUIRED:
+    bool is_alert = code == GNUTLS_E_FATAL_ALERT_RECEIVED;
+
+    if (is_alert && is_about_certificates(gnutls_alert_get(conn->session)))
         return -HF_EIDENTITY;
-    case GNUTLS_E_PREMATURE_TERMINATION:
-    case GNUTLS_E_PUSH_ERROR:
-    case GNUTLS_E_PULL_ERROR:
-    case GNUTLS_E_SESSION_EOF:
-    case GNUTLS_E_INVALID_SESSION:
+    /* A record cut by the end of the stream is no damage. */
+    if (is_alert || (code == GNUTLS_E_UNEXPECTED_PACKET_LENGTH && conn->in_eof))
         return -ECONNRESET;
-    case GNUTLS_E_UNEXPECTED_PACKET_LENGTH: /* also a record that the end of the stream cut */
-        return conn->in_eof ? -ECONNRESET : -HF_ECORRUPT;
-    case GNUTLS_E_DECRYPTION_FAILED:
-    case GNUTLS_E_RECORD_OVERFLOW:
-        return -HF_ECORRUPT;
-    case GNUTLS_E_MEMORY_ERROR:
-        return -ENOMEM;
-    default:
-        return -HF_EPROTO;
+    for (size_t i = 0; i < HF_ARRAY_COUNT(translations); i++) {
+        if (translations[i].code == code)
+            return translations[i].error;
     }
+    return -HF_EPROTO;
 }
 
 /* One call of GnuTLS, what it put out, and what it needs next. 0: go on; 1: done. */

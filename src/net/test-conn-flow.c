@@ -321,7 +321,7 @@ static int read_through(struct scene *scene, int timeout_ms, uint64_t *ret_bytes
     static uint8_t want[BLOCK], got[BLOCK];
     pthread_t thread;
     size_t at = 0;
-    long part;
+    long part = 1;
 
     assert_non_null(scene->agent);
     assert_non_null(scene->server.conn);
