@@ -172,10 +172,9 @@ void test_write(const struct test_loop *loop, uint64_t offset, size_t length, ui
     close(fd);
 }
 
-int test_run(const char *command)
+pid_t test_spawn(const char *command)
 {
     pid_t child = fork();
-    int status = 0;
 
     if (child == 0) {
         int null = open("/dev/null", O_RDWR);
@@ -187,8 +186,20 @@ int test_run(const char *command)
         _exit(127);
     }
     assert_true(child > 0);
+    return child;
+}
+
+int test_wait(pid_t child)
+{
+    int status = 0;
+
     assert_int_equal(waitpid(child, &status, 0), child);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+int test_run(const char *command)
+{
+    return test_wait(test_spawn(command));
 }
 
 void test_replica_create(struct test_replica *replica, const struct hf_capture *capture,

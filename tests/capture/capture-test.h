@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "base/base.h"
 #include "capture/capture.h"
@@ -51,7 +52,10 @@ void test_assert_nothing_lost(struct hf_capture *capture);
 /* Writes through O_DIRECT; the pattern depends on offset and seed. */
 void test_write(const struct test_loop *loop, uint64_t offset, size_t length, uint64_t seed);
 void test_fill_pattern(void *buffer, size_t length, uint64_t seed);
-int test_run(const char *command); /* through the shell, output thrown away; its exit status */
+/* Through the shell, output thrown away. */
+pid_t test_spawn(const char *command);
+int test_wait(pid_t child); /* its exit status */
+int test_run(const char *command);
 
 /* A file that gets what the ring holds, and nothing else. */
 struct test_replica {

@@ -7,7 +7,8 @@
  * and prints counters each second hf-capture-dump stats DIRECTORY             counters of an
  * existing capture hf-capture-dump detach DIRECTORY
  *
- * `watch` and `drain` end with SIGINT or SIGTERM and remove what they made.
+ * HF_RING_BYTES in the environment sets the ring's size. `watch` and `drain` end with SIGINT or
+ * SIGTERM and remove what they made.
  */
 #include <signal.h>
 #include <stdatomic.h>
@@ -115,7 +116,9 @@ static int protect(struct hf_capture *capture, int count, char **paths)
 
 static int run(const char *verb, const char *directory, int count, char **paths)
 {
+    const char *ring = getenv("HF_RING_BYTES");
     struct hf_capture_options options = {.directory = directory,
+                                         .ring_bytes = ring ? (uint32_t)strtoul(ring, NULL, 10) : 0,
                                          .adopt_only = strcmp(verb, "stats") == 0};
     struct hf_capture *capture;
     int rc;
