@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Random file system work with a model beside it: writes through the page cache, through mappings and past the cache, truncation, hole
- * punching, syncs, renames. Every read is compared with the model, so that a capture which disturbed the machine would show here.
+ * Random file system work with a model beside it: writes through the page cache, through mappings
+ * and past the cache, truncation, hole punching, syncs, renames. Every read is compared with the
+ * model, so that a capture which disturbed the machine would show here.
  *
  *     fs-exerciser DIRECTORY SECONDS SEED
  */
@@ -46,13 +47,15 @@ static uint64_t random_below(uint64_t bound)
 
 static int fail(const struct subject *subject, const char *what, uint64_t at)
 {
-    fprintf(stderr, "fs-exerciser: %s on %s at %llu: %s\n", what, subject->path, (unsigned long long)at, strerror(errno));
+    fprintf(stderr, "fs-exerciser: %s on %s at %llu: %s\n", what, subject->path,
+            (unsigned long long)at, strerror(errno));
     return -1;
 }
 
 static int subject_open(struct subject *subject, unsigned index)
 {
-    snprintf(subject->path, sizeof(subject->path), "%s/subject-%u-%u", directory, index, subject->generation);
+    snprintf(subject->path, sizeof(subject->path), "%s/subject-%u-%u", directory, index,
+             subject->generation);
     subject->fd = open(subject->path, O_RDWR | O_CREAT, 0600);
     subject->direct_fd = open(subject->path, O_RDWR | O_DIRECT);
     return subject->fd < 0 || subject->direct_fd < 0 ? fail(subject, "open", 0) : 0;
@@ -131,10 +134,12 @@ static int do_truncate(struct subject *subject, uint64_t size)
 
 static int do_punch(struct subject *subject, uint64_t offset, uint64_t length)
 {
-    if (fallocate(subject->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0)
+    if (fallocate(subject->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                  (off_t)length) < 0)
         return fail(subject, "punch", offset);
     if (offset < subject->size)
-        memset(subject->model + offset, 0, length < subject->size - offset ? length : subject->size - offset);
+        memset(subject->model + offset, 0,
+               length < subject->size - offset ? length : subject->size - offset);
     return 0;
 }
 
@@ -162,7 +167,8 @@ static int do_replace(struct subject *subject, unsigned index)
     close(subject->fd);
     close(subject->direct_fd);
     subject->generation++;
-    snprintf(subject->path, sizeof(subject->path), "%s/subject-%u-%u", directory, index, subject->generation);
+    snprintf(subject->path, sizeof(subject->path), "%s/subject-%u-%u", directory, index,
+             subject->generation);
     if (rename(old, subject->path) < 0)
         return fail(subject, "rename", 0);
     return subject_open(subject, index);
@@ -192,7 +198,8 @@ static int step(unsigned index)
     case 9:
         return fdatasync(subject->fd) < 0 ? fail(subject, "fdatasync", 0) : 0;
     case 10:
-        return random_below(20) == 0 ? do_replace(subject, index) : do_read(subject, offset, length);
+        return random_below(20) == 0 ? do_replace(subject, index)
+                                     : do_read(subject, offset, length);
     default:
         return do_read(subject, offset, length);
     }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Judges a store by the record (P1, V1, invariant A3): opens views at marks and at arbitrary positions and looks at every sector.
+ * Judges a store by the record (P1, V1, invariant A3): opens views at marks and at arbitrary
+ * positions and looks at every sector.
  *
  *     oracle-check RECORD STORE MARKS|- POSITIONS SEED
  *
- * MARKS has a line per mark: position-id, begin_ns, end_ns (CLOCK_BOOTTIME around the request). At a mark, every call that ended before the
- * request began must show, and none that began after the answer. At an arbitrary position the cut has no known time, but it must be
- * one: when any call shows whose begin is T, every call that had ended before T must show, on every disk (one order per machine).
+ * MARKS has a line per mark: position-id, begin_ns, end_ns (CLOCK_BOOTTIME around the request). At
+ * a mark, every call that ended before the request began must show, and none that began after the
+ * answer. At an arbitrary position the cut has no known time, but it must be one: when any call
+ * shows whose begin is T, every call that had ended before T must show, on every disk (one order
+ * per machine).
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -32,7 +35,7 @@ struct sector_history {
 struct judge {
     const struct oracle_record *record;
     uint64_t entry_count;
-    uint64_t sectors; /* of one disk */
+    uint64_t sectors;                 /* of one disk */
     struct sector_history *histories; /* disks * sectors */
     uint64_t *numbers;
     struct hf_store *store;
@@ -43,7 +46,8 @@ struct judge {
     uint64_t *seen; /* entry number each sector shows; 0: zeros */
 };
 
-/* What is known of a cut: everything that ended before `complete_before` shows, nothing that began after `submit_after` does. */
+/* What is known of a cut: everything that ended before `complete_before` shows, nothing that began
+ * after `submit_after` does. */
 struct cut {
     const char *what;
     uint64_t position;
@@ -56,12 +60,14 @@ static const struct oracle_entry *entry_of(const struct judge *judge, uint64_t n
     return &judge->record->entries[number - 1];
 }
 
-static void violation(struct judge *judge, const struct cut *cut, unsigned disk, uint64_t sector, const char *why, uint64_t shown,
-                      uint64_t other)
+static void violation(struct judge *judge, const struct cut *cut, unsigned disk, uint64_t sector,
+                      const char *why, uint64_t shown, uint64_t other)
 {
     if (judge->violations++ >= VIOLATIONS_SHOWN)
         return;
-    fprintf(stderr, "oracle-check: %s at position %" PRIu64 ", disk %u sector %" PRIu64 ": %s (shows call %" PRIu64 ", other %" PRIu64 ")\n",
+    fprintf(stderr,
+            "oracle-check: %s at position %" PRIu64 ", disk %u sector %" PRIu64
+            ": %s (shows call %" PRIu64 ", other %" PRIu64 ")\n",
             cut->what, cut->position, disk, sector, why, shown, other);
 }
 
@@ -76,7 +82,8 @@ static int histories_build(struct judge *judge)
             uint64_t first = entry->offset / ORACLE_SECTOR;
 
             for (uint64_t i = 0; entry->kind != 0 && i < entry->length / ORACLE_SECTOR; i++) {
-                struct sector_history *history = &judge->histories[entry->disk * judge->sectors + first + i];
+                struct sector_history *history =
+                    &judge->histories[entry->disk * judge->sectors + first + i];
 
                 if (walk == 1)
                     judge->numbers[history->first + history->count] = n;
@@ -105,14 +112,16 @@ static bool sector_is_zero(const uint8_t *data)
 }
 
 /* Which call a sector shows: 0 for zeros; a mixture or a stranger is a violation by itself. */
-static uint64_t sector_number(struct judge *judge, const struct cut *cut, unsigned disk, uint64_t index, const uint8_t *data)
+static uint64_t sector_number(struct judge *judge, const struct cut *cut, unsigned disk,
+                              uint64_t index, const uint8_t *data)
 {
     const struct oracle_sector *sector = (const struct oracle_sector *)(const void *)data;
     struct oracle_sector expected;
 
     if (sector_is_zero(data))
         return 0;
-    if (sector->magic != ORACLE_MAGIC || sector->number == 0 || sector->number > judge->entry_count) {
+    if (sector->magic != ORACLE_MAGIC || sector->number == 0 ||
+        sector->number > judge->entry_count) {
         violation(judge, cut, disk, index, "holds bytes nobody wrote", 0, 0);
         return 0;
     }
@@ -124,7 +133,7 @@ static uint64_t sector_number(struct judge *judge, const struct cut *cut, unsign
 
 static int read_view(struct judge *judge, const struct cut *cut)
 {
-    struct hf_view_options options = { .position = cut->position };
+    struct hf_view_options options = {.position = cut->position};
     struct hf_view *view;
     int error = hf_view_open(judge->store, &judge->machine, &options, &view);
 
@@ -137,7 +146,8 @@ static int read_view(struct judge *judge, const struct cut *cut)
             hf_view_close(view);
     }
     if (error < 0) {
-        fprintf(stderr, "oracle-check: cannot open or read %s at %" PRIu64 ": %s\n", cut->what, cut->position, hf_strerror(error));
+        fprintf(stderr, "oracle-check: cannot open or read %s at %" PRIu64 ": %s\n", cut->what,
+                cut->position, hf_strerror(error));
         judge->violations++;
         return error;
     }
@@ -157,7 +167,8 @@ static uint64_t latest_shown_ns(const struct judge *judge)
 }
 
 /* Zeros: some zeroing call, or none at all, must be able to be the newest that shows. */
-static bool zeros_are_possible(const struct judge *judge, const struct sector_history *history, const struct cut *cut)
+static bool zeros_are_possible(const struct judge *judge, const struct sector_history *history,
+                               const struct cut *cut)
 {
     for (uint32_t i = history->count; i > 0; i--) {
         const struct oracle_entry *entry = entry_of(judge, judge->numbers[history->first + i - 1]);
@@ -180,7 +191,8 @@ static void judge_sector(struct judge *judge, const struct cut *cut, unsigned di
     judge->sectors_judged++;
     if (shown == 0) {
         if (!zeros_are_possible(judge, history, cut))
-            violation(judge, cut, disk, index, "shows zeros where a finished write must show", 0, 0);
+            violation(judge, cut, disk, index, "shows zeros where a finished write must show", 0,
+                      0);
         return;
     }
     if (entry_of(judge, shown)->submit_ns > cut->submit_after_ns)
@@ -232,7 +244,8 @@ struct mark_line {
 static bool mark_find(FILE *marks, const char *id, struct mark_line *ret_line)
 {
     rewind(marks);
-    while (fscanf(marks, "%32s %" SCNu64 " %" SCNu64, ret_line->id, &ret_line->begin_ns, &ret_line->end_ns) == 3)
+    while (fscanf(marks, "%32s %" SCNu64 " %" SCNu64, ret_line->id, &ret_line->begin_ns,
+                  &ret_line->end_ns) == 3)
         if (strcmp(ret_line->id, id) == 0)
             return true;
     return false;
@@ -251,7 +264,7 @@ static int each_mark(void *context, const struct hf_point *point)
     search->last_position = point->position;
     hf_id_format(&point->id, id);
     if (search->marks != NULL && mark_find(search->marks, id, &line)) {
-        struct cut cut = { "mark", point->position, line.begin_ns, line.end_ns };
+        struct cut cut = {"mark", point->position, line.begin_ns, line.end_ns};
 
         judge_cut(search->judge, &cut);
         search->judged++;
@@ -259,18 +272,20 @@ static int each_mark(void *context, const struct hf_point *point)
     return 0;
 }
 
-static uint64_t judge_positions(struct judge *judge, const struct mark_search *range, uint64_t wanted, uint64_t seed)
+static uint64_t judge_positions(struct judge *judge, const struct mark_search *range,
+                                uint64_t wanted, uint64_t seed)
 {
     uint64_t state = seed * 2 + 1;
     uint64_t judged = 0;
 
     while (judged < wanted && range->last_position > range->first_position) {
-        struct cut cut = { "position", 0, 0, UINT64_MAX };
+        struct cut cut = {"position", 0, 0, UINT64_MAX};
 
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        cut.position = range->first_position + state % (range->last_position - range->first_position);
+        cut.position =
+            range->first_position + state % (range->last_position - range->first_position);
         judge_cut(judge, &cut);
         judged++;
     }
@@ -288,7 +303,8 @@ static int find_machine(void *context, const struct hf_machine_summary *summary)
 static int judge_open(struct judge *judge, const char *record_path)
 {
     int fd = open(record_path, O_RDONLY);
-    void *memory = fd < 0 ? MAP_FAILED : mmap(NULL, ORACLE_RECORD_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+    void *memory =
+        fd < 0 ? MAP_FAILED : mmap(NULL, ORACLE_RECORD_BYTES, PROT_READ, MAP_SHARED, fd, 0);
 
     if (fd >= 0)
         close(fd);
@@ -309,8 +325,8 @@ static int judge_open(struct judge *judge, const char *record_path)
 
 int main(int argc, char **argv)
 {
-    struct judge judge = { 0 };
-    struct mark_search search = { .judge = &judge };
+    struct judge judge = {0};
+    struct mark_search search = {.judge = &judge};
     struct hf_machine_reader *reader;
     struct hf_io *io;
     uint64_t positions;
@@ -335,9 +351,10 @@ int main(int argc, char **argv)
     }
     search.marks = strcmp(argv[3], "-") == 0 ? NULL : fopen(argv[3], "r");
     hf_points_each(reader, each_mark, &search);
-    positions = judge_positions(&judge, &search, strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10));
-    printf("oracle-check: %" PRIu64 " marks and %" PRIu64 " positions judged, %" PRIu64 " sectors, %" PRIu64 " calls recorded, %" PRIu64
-           " violations\n",
+    positions =
+        judge_positions(&judge, &search, strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10));
+    printf("oracle-check: %" PRIu64 " marks and %" PRIu64 " positions judged, %" PRIu64
+           " sectors, %" PRIu64 " calls recorded, %" PRIu64 " violations\n",
            search.judged, positions, judge.sectors_judged, judge.entry_count, judge.violations);
     return judge.violations != 0 || search.judged + positions == 0;
 }

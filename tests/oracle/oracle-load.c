@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Writes self-describing sectors to one or more disks with O_DIRECT from many threads, with discards and zeroing between, and enters each
- * call's begin and end into the record before and after it is made. Threads own disjoint granules, so that no two writes of one sector are
- * ever in flight at once: "newer" is then a fact of the record and not a matter of opinion.
+ * Writes self-describing sectors to one or more disks with O_DIRECT from many threads, with
+ * discards and zeroing between, and enters each call's begin and end into the record before and
+ * after it is made. Threads own disjoint granules, so that no two writes of one sector are ever in
+ * flight at once: "newer" is then a fact of the record and not a matter of opinion.
  *
  *     oracle-load RECORD SECONDS THREADS SEED DISK...
  */
@@ -80,18 +81,21 @@ static uint16_t choose_kind(struct worker *worker)
     return dice < 8 ? ORACLE_ZERO : ORACLE_WRITE;
 }
 
-static int perform(struct load *load, const struct oracle_entry *entry, uint64_t number, uint8_t *buffer)
+static int perform(struct load *load, const struct oracle_entry *entry, uint64_t number,
+                   uint8_t *buffer)
 {
     int fd = load->fds[entry->disk];
-    uint64_t range[2] = { entry->offset, entry->length };
+    uint64_t range[2] = {entry->offset, entry->length};
 
     if (entry->kind == ORACLE_DISCARD)
         return ioctl(fd, BLKDISCARD, range) < 0 ? -errno : 0;
     if (entry->kind == ORACLE_ZERO)
         return ioctl(fd, BLKZEROOUT, range) < 0 ? -errno : 0;
     for (uint32_t i = 0; i < entry->length; i += ORACLE_SECTOR)
-        oracle_sector_make((struct oracle_sector *)(buffer + i), number, entry->disk, (entry->offset + i) / ORACLE_SECTOR);
-    return pwrite(fd, buffer, entry->length, (off_t)entry->offset) == (ssize_t)entry->length ? 0 : -EIO;
+        oracle_sector_make((struct oracle_sector *)(buffer + i), number, entry->disk,
+                           (entry->offset + i) / ORACLE_SECTOR);
+    return pwrite(fd, buffer, entry->length, (off_t)entry->offset) == (ssize_t)entry->length ? 0
+                                                                                             : -EIO;
 }
 
 static void *worker_main(void *context)
@@ -160,7 +164,7 @@ static int open_disks(struct load *load, char **paths, int count)
 int main(int argc, char **argv)
 {
     static struct worker workers[THREADS_MAX];
-    struct load load = { 0 };
+    struct load load = {0};
     uint64_t seed;
 
     if (argc < 6 || argc - 5 > DISKS_MAX) {
@@ -170,21 +174,22 @@ int main(int argc, char **argv)
     load.record = record_make(argv[1]);
     load.threads = (unsigned)strtoul(argv[3], NULL, 10);
     seed = strtoull(argv[4], NULL, 10);
-    if (load.record == NULL || load.threads < 1 || load.threads > THREADS_MAX || open_disks(&load, argv + 5, argc - 5) < 0) {
+    if (load.record == NULL || load.threads < 1 || load.threads > THREADS_MAX ||
+        open_disks(&load, argv + 5, argc - 5) < 0) {
         fprintf(stderr, "oracle-load: cannot open record or disks: %s\n", strerror(errno));
         return 1;
     }
     load.record->magic = ORACLE_MAGIC;
     load.end_ns = oracle_now_ns() + strtoull(argv[2], NULL, 10) * UINT64_C(1000000000);
     for (unsigned i = 0; i < load.threads; i++) {
-        workers[i] = (struct worker){ .load = &load, .index = i, .state = seed * 1000003 + i + 1 };
+        workers[i] = (struct worker){.load = &load, .index = i, .state = seed * 1000003 + i + 1};
         if (pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]) != 0)
             return 1;
     }
     for (unsigned i = 0; i < load.threads; i++)
         pthread_join(workers[i].thread, NULL);
-    printf("oracle-load: %lu calls on %u disks by %u threads, seed %lu\n", (unsigned long)load.record->count, load.disks,
-           load.threads, (unsigned long)seed);
+    printf("oracle-load: %lu calls on %u disks by %u threads, seed %lu\n",
+           (unsigned long)load.record->count, load.disks, load.threads, (unsigned long)seed);
     if (load.error != 0)
         fprintf(stderr, "oracle-load: a call failed: %s\n", strerror(-load.error));
     return load.error != 0;

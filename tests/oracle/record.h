@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The independent record: who wrote what, when. Made by programs that know nothing of Holdfast (the load generator above the disk, the
- * recording disk below it) and judged by oracle-check.
+ * The independent record: who wrote what, when. Made by programs that know nothing of Holdfast (the
+ * load generator above the disk, the recording disk below it) and judged by oracle-check.
  *
- * A record file is a header and an array of entries in a shared mapping, so that a killed program leaves everything it had
- * entered. An entry whose complete_ns is 0 was still under way.
+ * A record file is a header and an array of entries in a shared mapping, so that a killed program
+ * leaves everything it had entered. An entry whose complete_ns is 0 was still under way.
  */
 #ifndef HF_TESTS_ORACLE_RECORD_H
 #define HF_TESTS_ORACLE_RECORD_H
@@ -21,7 +21,7 @@
 enum oracle_kind { ORACLE_WRITE = 1, ORACLE_ZERO = 2, ORACLE_DISCARD = 3 };
 
 struct oracle_entry {
-    uint64_t submit_ns; /* CLOCK_BOOTTIME, before the call */
+    uint64_t submit_ns;   /* CLOCK_BOOTTIME, before the call */
     uint64_t complete_ns; /* after it */
     uint64_t offset;
     uint32_t length;
@@ -37,7 +37,8 @@ struct oracle_record {
     struct oracle_entry entries[];
 };
 
-#define ORACLE_RECORD_BYTES (sizeof(struct oracle_record) + sizeof(struct oracle_entry) * (size_t)ORACLE_ENTRIES_MAX)
+#define ORACLE_RECORD_BYTES                                                                        \
+    (sizeof(struct oracle_record) + sizeof(struct oracle_entry) * (size_t)ORACLE_ENTRIES_MAX)
 
 /* What every sector of entry `number` holds: it names itself, and any mixture shows. */
 struct oracle_sector {
@@ -57,7 +58,8 @@ static inline uint64_t oracle_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static inline void oracle_sector_make(struct oracle_sector *sector, uint64_t number, uint64_t disk, uint64_t index)
+static inline void oracle_sector_make(struct oracle_sector *sector, uint64_t number, uint64_t disk,
+                                      uint64_t index)
 {
     uint64_t state = (number * UINT64_C(0x9e3779b97f4a7c15)) ^ (index << 20) ^ disk;
 

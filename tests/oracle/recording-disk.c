@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A disk that keeps an independent record (nbdkit plugin): behind nbdfuse and a loop device it is the hardware under a protected disk.
- * Enters begin and end of every write, zeroing and discard, and keeps the content in a plain file to compare with.
+ * A disk that keeps an independent record (nbdkit plugin): behind nbdfuse and a loop device it is
+ * the hardware under a protected disk. Enters begin and end of every write, zeroing and discard,
+ * and keeps the content in a plain file to compare with.
  *
- *     nbdkit ./oracle-recording-disk.so file=IMAGE size=BYTES record=FILE [discard=zero|keep] [delay_us=N]
+ *     nbdkit ./oracle-recording-disk.so file=IMAGE size=BYTES record=FILE [discard=zero|keep]
+ * [delay_us=N]
  *
- * discard=keep leaves old data in place, as devices may: a replica that calls that a difference is wrong.
+ * discard=keep leaves old data in place, as devices may: a replica that calls that a difference is
+ * wrong.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -135,7 +138,8 @@ static int disk_pread(void *handle, void *buffer, uint32_t count, uint64_t offse
     return pread(image_fd, buffer, count, (off_t)offset) == (ssize_t)count ? 0 : -1;
 }
 
-static int disk_pwrite(void *handle, const void *buffer, uint32_t count, uint64_t offset, uint32_t flags)
+static int disk_pwrite(void *handle, const void *buffer, uint32_t count, uint64_t offset,
+                       uint32_t flags)
 {
     struct oracle_entry *entry = enter(ORACLE_WRITE, count, offset);
 
