@@ -36,8 +36,8 @@ e2e_begin() { # name
     trap 'exit 130' INT TERM
     mkdir -p "$store" "$dir/state"
     check "$holdfast" pki init "$dir/pki" >/dev/null
-    check "$holdfast" pki issue "$dir/pki" target recovery --host 127.0.0.1 --out "$dir" >/dev/null
-    check "$holdfast" pki issue "$dir/pki" agent m1 --out "$dir" >/dev/null
+    check "$holdfast" pki issue "$dir/pki" target recovery --host 127.0.0.1 --out "$dir/target-tls" >/dev/null
+    check "$holdfast" pki issue "$dir/pki" agent m1 --out "$dir/agent-tls" >/dev/null
     target_port=$((20000 + ($$ * 7) % 20000))
     agent_address=127.0.0.1:$target_port
 }
@@ -103,8 +103,8 @@ write_target_config() { # extra YAML lines on standard input
 store: $store
 listen: 127.0.0.1:$target_port
 tls:
-  certificate: $dir/recovery.pem
-  key: $dir/recovery-key.pem
+  certificate: $dir/target-tls/cert.pem
+  key: $dir/target-tls/key.pem
   authority: $dir/pki/ca.pem
 YAML
     [ -t 0 ] || cat >>"$dir/target.yaml"
@@ -134,8 +134,8 @@ machine:
 target:
   address: $agent_address
 tls:
-  certificate: $dir/m1.pem
-  key: $dir/m1-key.pem
+  certificate: $dir/agent-tls/cert.pem
+  key: $dir/agent-tls/key.pem
   authority: $dir/pki/ca.pem
 state_dir: $dir/state
 control_socket: $dir/agent.sock
