@@ -244,6 +244,7 @@ static int append_pass(struct hf_machine *machine, const struct hf_batch *batch)
     uint64_t pass = hf_le64_get(batch->header->pass);
     int64_t receipt_ns = machine->store->clock->ops->wall_ns(machine->store->clock);
     const struct hf_state_pass *newest = &machine->state.pass;
+    int r;
 
     if (!same_stream(&stream, &machine->state.stream) || pass > newest->number)
         return -HF_EPROTO;
@@ -255,6 +256,12 @@ static int append_pass(struct hf_machine *machine, const struct hf_batch *batch)
         return hf_direct_append(machine, batch);
     if (!newest->open)
         return -EALREADY;
+    /* the beginning is durable before the first batch: no cut leaves a pass that never began */
+    if (hf_le64_get(batch->header->pass_batch) == 0) {
+        r = hf_journal_sync(machine->journal);
+        if (r < 0)
+            return r;
+    }
     return hf_journal_append(machine->journal, batch, receipt_ns);
 }
 

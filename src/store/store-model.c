@@ -36,21 +36,21 @@ void hf_model_event_add(struct hf_model *model, const struct hf_model_event *eve
     model->events[model->event_count++] = *event;
 }
 
-static bool never_came(const struct hf_model_op *op, uint64_t position, uint64_t pass,
+static bool never_came(const struct hf_model_op *op, uint64_t position, uint64_t pass_position,
                        uint64_t pass_batch)
 {
     if (op->position > position)
         return true;
-    return op->pass != 0 && op->pass == pass && op->pass_batch >= pass_batch;
+    return op->pass != 0 && op->position == pass_position && op->pass_batch >= pass_batch;
 }
 
-void hf_model_truncate(struct hf_model *model, uint64_t position, uint64_t pass,
+void hf_model_truncate(struct hf_model *model, uint64_t position, uint64_t pass_position,
                        uint64_t pass_batch)
 {
     size_t kept = 0, events = 0;
 
     for (size_t i = 0; i < model->op_count; i++) {
-        if (!never_came(&model->ops[i], position, pass, pass_batch))
+        if (!never_came(&model->ops[i], position, pass_position, pass_batch))
             model->ops[kept++] = model->ops[i];
     }
     model->op_count = kept;

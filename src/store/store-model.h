@@ -40,8 +40,9 @@ struct hf_model {
 void hf_model_content(uint64_t seed, void *content, size_t size);
 void hf_model_op_add(struct hf_model *model, const struct hf_model_op *op);
 void hf_model_event_add(struct hf_model *model, const struct hf_model_event *event);
-/* What lies behind `position`, and batches from `pass_batch` on of `pass`, never came. */
-void hf_model_truncate(struct hf_model *model, uint64_t position, uint64_t pass,
+/* What lies behind `position`, and batches from `pass_batch` on of the pass at `pass_position`,
+ * never came. */
+void hf_model_truncate(struct hf_model *model, uint64_t position, uint64_t pass_position,
                        uint64_t pass_batch);
 void hf_model_clear(struct hf_model *model);
 

@@ -255,7 +255,6 @@ int hf_test_pass_begin(struct hf_test_source *source, uint8_t kind, uint16_t fla
     source->pass_flags = flags;
     source->pass_mask = mask;
     source->pass_batch = 0;
-    source->acked_pass_batch = 0;
     hf_digest_begin_pass(&source->stream.capture, source->pass, &source->pass_digest);
     r = pass_record(source, HF_RECORD_PASS_BEGIN, flags);
     source->pass_seq = source->seq;
@@ -365,6 +364,7 @@ int hf_test_sync(struct hf_test_source *source)
     if (r == 0) {
         source->acked_position = position;
         source->acked_pass_batch = pass_batch;
+        source->acked_pass = source->pass;
     }
     return r;
 }
@@ -412,14 +412,24 @@ static void find_pass(struct hf_test_source *source)
 void hf_test_rewind(struct hf_test_source *source)
 {
     struct hf_journal_progress progress;
+    const void *data;
+    size_t size;
 
     hf_machine_durable(source->test->machine, &progress);
+    if (source->in_batch) /* thrown away */
+        hf_batch_finish(source->builder, 0, &data, &size, &source->digest);
     source->in_batch = false;
     source->stream = progress.stream;
     source->base = progress.position - progress.seq;
     source->seq = source->seq_sent = progress.seq;
     source->digest = progress.digest;
-    hf_model_truncate(&source->model, progress.position, progress.pass, progress.pass_batch);
+    hf_model_truncate(&source->model, progress.position,
+                      progress.position - progress.seq + progress.pass_seq, progress.pass_batch);
+    if (progress.seq == 0) {
+        struct hf_model_event begin = {.position = progress.position};
+
+        hf_model_event_add(&source->model, &begin);
+    }
     find_pass(source);
     source->pass_batch =
         source->pass != 0 && source->pass == progress.pass ? progress.pass_batch : 0;
@@ -428,6 +438,7 @@ void hf_test_rewind(struct hf_test_source *source)
         hf_digest_begin_pass(&source->stream.capture, source->pass, &source->pass_digest);
     source->acked_position = progress.position;
     source->acked_pass_batch = source->pass_batch;
+    source->acked_pass = source->pass;
     for (uint16_t i = 0; i < HF_DISKS_MAX; i++)
         source->disk_size[i] = hf_model_size(&source->model, progress.position, i);
 }

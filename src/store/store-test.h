@@ -46,6 +46,7 @@ struct hf_test_source {
     struct hf_digest pass_digest;
     uint64_t disk_size[HF_DISKS_MAX];
     uint64_t acked_position; /* what a sync that succeeded covers */
+    uint64_t acked_pass;
     uint64_t acked_pass_batch;
     uint64_t content; /* seeds given out */
 };
@@ -75,6 +76,17 @@ int hf_test_random_change(struct hf_test_source *source, uint16_t disk);
 /* After the machine was opened again: goes on where it is durable. */
 void hf_test_rewind(struct hf_test_source *source);
 uint64_t hf_test_position(const struct hf_test_source *source); /* of seq */
+
+/*
+ * The reference workload of the sweeps: first pass, changes, merges and drops, resize, gap and map
+ * pass, an added disk, a removed one, a reboot with a checksum pass. Stops at the first error and
+ * returns it.
+ */
+int hf_test_workload(struct hf_test_source *source);
+/* Brings the machine back to where points are made, whatever it was in, and goes on a little. */
+int hf_test_go_on(struct hf_test_source *source);
+/* All upkeep there is to do. */
+int hf_test_maintain(struct hf_test_source *source);
 
 /* Two disks made whole by a first pass, some writes around. */
 int hf_test_protect(struct hf_test_source *source, unsigned disks);

@@ -45,7 +45,7 @@ static int add_boundary(struct hf_timeline *timeline, const struct hf_journal_mo
     if (r < 0)
         return r;
     timeline->boundaries[timeline->boundary_count++] = (struct hf_boundary){
-        .position = HF_MIN(timeline->newest, moment->position_begin),
+        .position = hole ? timeline->newest : moment->position_begin,
         .stream = moment->stream,
         .hole = hole,
     };
