@@ -219,8 +219,24 @@ static uint64_t durable_of(struct hf_journal *journal, const struct hf_open_segm
     return durable;
 }
 
+void hf_progress_take(struct hf_journal_progress *progress, uint64_t base,
+                      const struct hf_batch_header *header)
+{
+    if (header->lane == HF_LANE_CAPTURED) {
+        progress->seq = hf_le64_get(header->seq_end);
+        progress->digest.value = header->digest_after;
+        progress->position = base + progress->seq;
+    } else {
+        progress->pass = hf_le64_get(header->pass);
+        progress->pass_seq = hf_le64_get(header->seq_begin);
+        progress->pass_batch = hf_le64_get(header->pass_batch) + 1;
+        progress->pass_digest.value = header->digest_after;
+    }
+}
+
 int hf_open_segment_write(struct hf_journal *journal, struct hf_open_segment *open,
-                          const struct hf_batch *batch, int64_t receipt_ns)
+                          const struct hf_batch *batch, int64_t receipt_ns,
+                          struct hf_journal_progress *progress)
 {
     struct hf_entry entry = {.offset = open->builder.segment_end,
                              .number = open->builder.entry_count,
@@ -241,32 +257,10 @@ int hf_open_segment_write(struct hf_journal *journal, struct hf_open_segment *op
         return r;
     pthread_mutex_lock(&journal->lock);
     r = hf_index_builder_add(&open->builder, &entry);
+    if (r == 0)
+        hf_progress_take(progress, journal->base, batch->header);
     pthread_mutex_unlock(&journal->lock);
     return r;
-}
-
-void hf_progress_take(struct hf_journal_progress *progress, uint64_t base,
-                      const struct hf_batch_header *header)
-{
-    if (header->lane == HF_LANE_CAPTURED) {
-        progress->seq = hf_le64_get(header->seq_end);
-        progress->digest.value = header->digest_after;
-        progress->position = base + progress->seq;
-    } else {
-        progress->pass = hf_le64_get(header->pass);
-        progress->pass_seq = hf_le64_get(header->seq_begin);
-        progress->pass_batch = hf_le64_get(header->pass_batch) + 1;
-        progress->pass_digest.value = header->digest_after;
-    }
-}
-
-static void publish_appended(struct hf_journal *journal, const struct hf_batch_header *header)
-{
-    pthread_mutex_lock(&journal->lock);
-    hf_progress_take(&journal->appended, journal->base, header);
-    pthread_mutex_unlock(&journal->lock);
-    journal->state.position_max =
-        HF_MAX(journal->state.position_max, journal->base + hf_le64_get(header->seq_end));
 }
 
 static bool is_full(int error)
@@ -318,10 +312,11 @@ static int append_locked(struct hf_journal *journal, const struct hf_batch *batc
     r = segment_for(journal, batch, &open);
     if (r < 0)
         return r;
-    r = hf_open_segment_write(journal, open, batch, receipt_ns);
+    r = hf_open_segment_write(journal, open, batch, receipt_ns, &journal->appended);
     if (r < 0)
         return append_failed(journal, open, lane, r);
-    publish_appended(journal, batch->header);
+    journal->state.position_max =
+        HF_MAX(journal->state.position_max, journal->base + hf_le64_get(batch->header->seq_end));
     return 0;
 }
 

@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "journal/format.h"
 
+#define WATERMARK_READS 8
+
 /* ---- Names ---- */
 
 int hf_journal_path(const char *directory, const char *file, char *name)
@@ -211,19 +213,29 @@ static uint64_t watermark_offset(uint8_t lane)
     return (uint64_t)(lane - 1) * HF_WATERMARK_SLOT_BYTES;
 }
 
+static bool slot_whole(const struct hf_watermark_slot *slot)
+{
+    return hf_le64_get(slot->magic) == HF_WATERMARK_MAGIC &&
+           hf_le64_get(slot->hash) == hf_hash64(slot, offsetof(struct hf_watermark_slot, hash));
+}
+
 /* A slot that is torn or was never written says nothing; that is no error: claims of entries and
- * indexes remain. */
+ * indexes remain. It may only have been read while it was written, so it is read some times. */
 int hf_watermark_read(struct hf_file *file, uint8_t lane, struct hf_watermark *ret_watermark)
 {
     struct hf_watermark_slot slot;
-    size_t got = 0;
-    int r = hf_io_read(file, &slot, sizeof(slot), watermark_offset(lane), &got);
+    size_t got = sizeof(slot);
+    bool whole = false;
 
     *ret_watermark = (struct hf_watermark){0};
-    if (r < 0)
-        return r;
-    if (got != sizeof(slot) || hf_le64_get(slot.magic) != HF_WATERMARK_MAGIC ||
-        hf_le64_get(slot.hash) != hf_hash64(&slot, offsetof(struct hf_watermark_slot, hash)))
+    for (int i = 0; i < WATERMARK_READS && !whole && got == sizeof(slot); i++) {
+        int r = hf_io_read(file, &slot, sizeof(slot), watermark_offset(lane), &got);
+
+        if (r < 0)
+            return r;
+        whole = got == sizeof(slot) && slot_whole(&slot);
+    }
+    if (!whole)
         return 0;
     *ret_watermark = (struct hf_watermark){
         .segment = slot.segment,

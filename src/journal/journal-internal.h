@@ -103,9 +103,11 @@ int hf_journal_segment_add(struct hf_journal *journal, const struct hf_index_inf
                            uint64_t file_bytes, bool damaged);
 
 /* ---- append.c ---- */
-/* append_lock held: the entry at the end of `open`, one write. */
+/* append_lock held: the entry at the end of `open`, one write; then, in one step for whoever takes
+ * lock, the index and `progress` include it. */
 int hf_open_segment_write(struct hf_journal *journal, struct hf_open_segment *open,
-                          const struct hf_batch *batch, int64_t receipt_ns);
+                          const struct hf_batch *batch, int64_t receipt_ns,
+                          struct hf_journal_progress *progress);
 
 struct hf_segment_head hf_open_segment_head(const struct hf_journal *journal,
                                             const struct hf_batch_header *header);

@@ -12,6 +12,7 @@
 #define HF_READER_FILTER_BYTES (16u << 20) /* filters kept in memory, all segments together */
 #define HF_READER_REBUILT_BYTES                                                                    \
     (32u << 20) /* indexes made in memory for segments that have none, beyond the newest */
+#define HF_READER_TORN_TRIES 3  /* a gap beside a living writer is looked at again so often */
 #define HF_READER_LIST_TRIES 16 /* a segment dropped while the directory is read: read again */
 
 struct hf_reader_segment {

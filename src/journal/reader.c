@@ -265,14 +265,27 @@ static int refresh_once(struct hf_journal_reader *reader)
     return r;
 }
 
+/* A directory that changes while it is read may show a file and not one that was made before it. A
+ * gap that is really there is still there the next time. */
+static bool looks_torn(const struct hf_journal_reader *reader)
+{
+    for (size_t i = 0; reader->live && i < reader->damage_count; i++)
+        if (reader->damage[i].error == -ENOENT)
+            return true;
+    return false;
+}
+
 int hf_journal_reader_refresh(struct hf_journal_reader *reader)
 {
+    int torn = 0;
     int r = -ENOENT;
 
     for (int i = 0; r == -ENOENT && i < HF_READER_LIST_TRIES; i++) {
         r = refresh_once(reader);
         /* Whatever happened, the two orders agree again. */
         sort_segments(reader);
+        if (r == 0 && torn++ < HF_READER_TORN_TRIES && looks_torn(reader))
+            r = -ENOENT;
     }
     return r;
 }
@@ -354,19 +367,39 @@ static uint64_t newest_base(const struct hf_journal_reader *reader,
                             struct hf_journal_progress *progress)
 {
     uint64_t base = reader->state.has_stream ? reader->state.base : 0;
+    const struct hf_stream_id *stream = &reader->state.progress.stream;
 
-    if (reader->state.has_stream)
-        *progress = reader->state.progress;
     for (size_t i = 0; i < reader->segment_count; i++) {
         const struct hf_segment_head *head = &reader->segments[i]->head;
 
         if (head->base <= base)
             continue;
         base = head->base;
-        *progress = (struct hf_journal_progress){.stream = head->stream, .position = base};
-        hf_digest_begin(&head->stream.capture, &progress->digest);
+        stream = &head->stream;
     }
+    *progress = (struct hf_journal_progress){.stream = *stream, .position = base};
+    hf_digest_begin(&stream->capture, &progress->digest);
     return base;
+}
+
+/* The state speaks where segments do not any more. Where they do they are what this reader sees:
+ * the state was read after them, and may already be further. */
+static void newest_from_state(const struct hf_journal_reader *reader, bool captured_seen,
+                              struct hf_journal_progress *progress)
+{
+    const struct hf_journal_progress *state = &reader->state.progress;
+
+    if (!captured_seen) {
+        progress->seq = state->seq;
+        progress->digest = state->digest;
+        progress->position = state->position;
+    }
+    if (state->pass > progress->pass) {
+        progress->pass = state->pass;
+        progress->pass_seq = state->pass_seq;
+        progress->pass_batch = state->pass_batch;
+        progress->pass_digest = state->pass_digest;
+    }
 }
 
 int hf_journal_reader_newest(struct hf_journal_reader *reader,
@@ -374,6 +407,7 @@ int hf_journal_reader_newest(struct hf_journal_reader *reader,
 {
     struct hf_journal_progress progress = {0};
     uint64_t base = newest_base(reader, &progress);
+    bool captured_seen = false;
 
     if (base == 0)
         return -ENOENT;
@@ -387,7 +421,10 @@ int hf_journal_reader_newest(struct hf_journal_reader *reader,
         if (r < 0)
             return r;
         newest_take(&progress, segment);
+        captured_seen |= segment->head.lane == HF_LANE_CAPTURED;
     }
+    if (reader->state.has_stream && reader->state.base == base)
+        newest_from_state(reader, captured_seen, &progress);
     *ret_progress = progress;
     return 0;
 }

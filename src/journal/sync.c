@@ -175,9 +175,8 @@ static int rescue_copy(struct rescue *rescue, const struct hf_entry *entry)
         r = hf_open_segment_new(journal, &head, &rescue->fresh);
     }
     if (r == 0)
-        r = hf_open_segment_write(journal, rescue->fresh, &entry->batch, entry->receipt_ns);
-    if (r == 0)
-        hf_progress_take(&rescue->progress, journal->base, entry->batch.header);
+        r = hf_open_segment_write(journal, rescue->fresh, &entry->batch, entry->receipt_ns,
+                                  &rescue->progress);
     return r;
 }
 

@@ -300,9 +300,13 @@ static int walk_step(struct walk_run *run, bool *ret_more)
     struct hf_walk *walk = run->walk;
     enum entry_state state;
     struct hf_entry entry;
-    int r = entry_at(walk, &run->scan, run->chained, &entry, &state);
+    int r;
 
     *ret_more = false;
+    /* Behind the limit a writer may be at work. */
+    if (walk->offset >= walk->limit)
+        return 0;
+    r = entry_at(walk, &run->scan, run->chained, &entry, &state);
     if (r < 0)
         return r;
     if (state == ENTRY_BAD)
