@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * hf-guest-replicate DEVICE REPLICA COMMAND: does the capture see every write of this kind of disk?
+ * hf-guest-replicate DEVICE REPLICA COMMAND [CAUSE]: does the capture see every write of this kind
+ * of disk?
  *
  * Copies the quiet DEVICE to the file REPLICA, begins a capture, runs COMMAND with /bin/sh (which
  * writes to $DEVICE as it likes), applies every record to REPLICA meanwhile, and compares the two
  * byte for byte behind a last mark. Ranges that are discarded at the end may differ. The capture is
  * detached afterwards. Prints one line with the counts; exit status 0 only when everything is equal
- * and nothing went into a lost map.
+ * and nothing went into a lost map. With CAUSE, something must have gone into the lost map for that
+ * reason and no other, and everything outside the lost map must be equal.
+ *
+ * When the disk grows meanwhile, so does the replica, by zeros: what a new part of these disks
+ * holds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +37,7 @@
 struct replicate {
     struct hf_capture *capture;
     const char *device_path;
+    const char *cause; /* expected; NULL: none */
     int device, replica;
     uint64_t size_bytes;
     unsigned char *discarded; /* one byte per sector: 1 while its content is undefined */
@@ -41,7 +47,7 @@ struct replicate {
     bool consuming;
     _Atomic uint64_t end_position; /* of the last mark; ~0 while it is not set */
     _Atomic int consumer_error;
-    uint64_t writes, zeros, discards, bytes;
+    uint64_t writes, zeros, discards, bytes, resizes;
 };
 
 static int say(const char *what, int error)
@@ -95,6 +101,20 @@ static int write_zeros(struct replicate *replicate, uint64_t offset, uint64_t le
     return 0;
 }
 
+static int grow(struct replicate *replicate, uint64_t size_bytes)
+{
+    uint64_t before = replicate->size_bytes;
+    unsigned char *discarded = realloc(replicate->discarded, size_bytes / SECTOR_BYTES + 1);
+
+    if (discarded == NULL || size_bytes < before)
+        return -ENOMEM;
+    memset(discarded + before / SECTOR_BYTES, 0, (size_bytes - before) / SECTOR_BYTES);
+    replicate->discarded = discarded;
+    replicate->size_bytes = size_bytes;
+    replicate->resizes++;
+    return ftruncate(replicate->replica, (off_t)size_bytes) == 0 ? 0 : -errno;
+}
+
 static int apply_record(struct replicate *replicate, const struct hf_capture_view *view)
 {
     const struct hf_capture_record *record = view->record;
@@ -116,6 +136,8 @@ static int apply_record(struct replicate *replicate, const struct hf_capture_vie
         set_discarded(replicate, record, discard);
         return write_zeros(replicate, record->offset_bytes, record->length_bytes);
     }
+    if (record->type == HF_CAPTURE_DISK && record->kind == HF_CAPTURE_DISK_RESIZE)
+        return grow(replicate, record->length_bytes);
     return record->type == HF_CAPTURE_GAP ? -ESTALE : 0;
 }
 
@@ -207,6 +229,19 @@ static int catch_up(struct replicate *replicate)
     return atomic_load(&replicate->consumer_error);
 }
 
+static bool is_lost(struct replicate *replicate, uint64_t offset)
+{
+    uint64_t lost_offset, lost_length;
+
+    for (int generation = HF_GENERATION_OLD; generation <= HF_GENERATION_CURRENT; generation++) {
+        if (hf_capture_map_next(replicate->capture, replicate->slot, 0, HF_MAP_LOST, generation,
+                                offset, SECTOR_BYTES, &lost_offset, &lost_length) == 1 &&
+            lost_offset <= offset)
+            return true;
+    }
+    return false;
+}
+
 /* Reads around the page cache: what the device holds, not what the kernel remembers. */
 static int compare_range(struct replicate *replicate, uint64_t offset, size_t length)
 {
@@ -215,7 +250,8 @@ static int compare_range(struct replicate *replicate, uint64_t offset, size_t le
         return say("comparing", -EIO);
     for (size_t at = 0; at < length; at += SECTOR_BYTES) {
         if (replicate->discarded[(offset + at) / SECTOR_BYTES] ||
-            memcmp(replicate->chunk[0] + at, replicate->chunk[1] + at, SECTOR_BYTES) == 0)
+            memcmp(replicate->chunk[0] + at, replicate->chunk[1] + at, SECTOR_BYTES) == 0 ||
+            is_lost(replicate, offset + at))
             continue;
         fprintf(stderr, "differs at byte %" PRIu64 "\n", offset + at);
         return -EBADMSG;
@@ -232,6 +268,29 @@ static int compare_all(struct replicate *replicate)
     return error;
 }
 
+/* The causes must be those expected: none, or the one of the command line alone. */
+static int judge(const struct replicate *replicate, const struct hf_capture_stats *stats)
+{
+    bool seen = false;
+    int error = 0;
+
+    for (unsigned cause = 0; cause < HF_CAUSE_COUNT; cause++) {
+        const char *name = hf_capture_cause_name(cause);
+        if (stats->causes[cause] == 0)
+            continue;
+        printf("  cause %s: %" PRIu64 "\n", name, stats->causes[cause]);
+        if (replicate->cause != NULL && strcmp(replicate->cause, name) == 0)
+            seen = true;
+        else
+            error = say("an unexpected cause", -ESTALE);
+    }
+    if (replicate->cause != NULL && !seen)
+        error = say("the expected cause did not occur", -ENODATA);
+    if (replicate->cause == NULL && (replicate->writes == 0 || stats->lost_events != 0))
+        error = say("nothing captured, or something lost", -ENODATA);
+    return stats->mode == HF_CAPTURE_DATA ? error : say("not in DATA mode", -ESTALE);
+}
+
 static int report(struct replicate *replicate)
 {
     struct hf_capture_stats stats;
@@ -240,16 +299,12 @@ static int report(struct replicate *replicate)
     if (error != 0)
         return say("hf_capture_get_stats", error);
     printf("%s: %" PRIu64 " writes, %" PRIu64 " zeroings, %" PRIu64 " discards, %" PRIu64
-           " bytes; mode %s, lost events %" PRIu64 ", missed completions %" PRIu64 "\n",
+           " bytes, %" PRIu64 " resizes; mode %s, lost events %" PRIu64
+           ", missed completions %" PRIu64 "\n",
            replicate->device_path, replicate->writes, replicate->zeros, replicate->discards,
-           replicate->bytes, stats.mode == HF_CAPTURE_DATA ? "DATA" : "DIRTY", stats.lost_events,
-           stats.missed_completions);
-    for (unsigned cause = 0; cause < HF_CAUSE_COUNT; cause++)
-        if (stats.causes[cause] != 0)
-            printf("  cause %s: %" PRIu64 "\n", hf_capture_cause_name(cause), stats.causes[cause]);
-    if (replicate->writes == 0)
-        return say("nothing was captured", -ENODATA);
-    return stats.lost_events == 0 && stats.mode == HF_CAPTURE_DATA ? 0 : -ESTALE;
+           replicate->bytes, replicate->resizes, stats.mode == HF_CAPTURE_DATA ? "DATA" : "DIRTY",
+           stats.lost_events, stats.missed_completions);
+    return judge(replicate, &stats);
 }
 
 static int replicate_run(struct replicate *replicate, const char *command)
@@ -280,11 +335,12 @@ int main(int argc, char **argv)
     struct replicate replicate = {.end_position = UINT64_MAX};
     int error, detach_error;
 
-    if (argc != 4) {
-        fprintf(stderr, "usage: %s DEVICE REPLICA COMMAND\n", argv[0]);
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: %s DEVICE REPLICA COMMAND [CAUSE]\n", argv[0]);
         return 2;
     }
     replicate.device_path = argv[1];
+    replicate.cause = argv[4];
     replicate.device = open(argv[1], O_RDONLY | O_DIRECT | O_CLOEXEC);
     replicate.replica = open(argv[2], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (replicate.device < 0 || replicate.replica < 0)
