@@ -25,7 +25,7 @@
 
 /* A loop device over a file of our own. */
 struct test_loop {
-    char path[64]; /* /dev/loopN */
+    char path[32]; /* /dev/loopN */
     char file[128];
     int fd; /* of the device, O_RDWR */
     uint64_t size_bytes;
