@@ -14,6 +14,7 @@
 #define FAREWELL_MS 1000      /* for an ERROR or CLOSE_OK to get out before the connection goes */
 #define CLOSE_STEP_MS 20      /* how often a closing reader looks whether the queues are empty */
 #define MESSAGE_MS_MAX 120000 /* from a message's first byte to its last */
+#define WRITE_PIECE (128 * 1024) /* what must get out within HF_LINK_WRITE_MS_MAX */
 #define LANES 2
 
 struct link_batch {
@@ -43,8 +44,9 @@ struct hf_link {
     struct link_queue queues[LANES]; /* by lane - 1: captured goes first */
     bool is_sending;
     bool is_writer_done;
-    bool has_ended_in_order;      /* CLOSE or CLOSE_OK came */
-    int error;                    /* the first thing that ended the link */
+    bool has_ended_in_order; /* CLOSE or CLOSE_OK came */
+    int error;               /* the first thing that ended the link */
+    int64_t read_until_ms;   /* after a failed write: the peer's last words may wait to be read */
     int64_t credit_wait_since_ms; /* 0: not waiting */
     struct hf_link_stats stats;
 
@@ -139,15 +141,27 @@ static bool pick_batch(struct hf_link *link, struct link_batch *ret_batch, int *
     return true;
 }
 
-static int send_out(struct hf_link *link, struct hf_bytes *output, const struct link_batch *batch)
+/* In pieces with a deadline each: a slow path is not a dead one. */
+static int send_pieces(struct hf_link *link, const void *data, size_t size)
 {
+    const uint8_t *bytes = data;
     int error = 0;
 
-    if (output->size > 0)
-        error = hf_conn_write(link->conn, output->data, output->size, HF_LINK_WRITE_MS_MAX);
-    if (!error && batch->data)
-        error = hf_conn_write(link->conn, batch->data, batch->size, HF_LINK_WRITE_MS_MAX);
+    while (size > 0 && !error) {
+        size_t piece = HF_MIN(size, WRITE_PIECE);
+
+        error = hf_conn_write(link->conn, bytes, piece, HF_LINK_WRITE_MS_MAX);
+        bytes += piece;
+        size -= piece;
+    }
     return error;
+}
+
+static int send_out(struct hf_link *link, struct hf_bytes *output, const struct link_batch *batch)
+{
+    int error = send_pieces(link, output->data, output->size);
+
+    return error ? error : send_pieces(link, batch->data, batch->size);
 }
 
 /* Sends what there is, without the lock. False: nothing was there. */
@@ -172,8 +186,11 @@ static bool write_step(struct hf_link *link, struct hf_bytes *output)
     link->stats.sent_bytes += output->size + batch.size;
     link->stats.sent_batches += has_batch;
     output->size = 0;
-    if (error)
+    if (error) {
+        if (!link->error)
+            link->read_until_ms = hf_net_now_ms() + FAREWELL_MS;
         link_end(link, error);
+    }
     pthread_cond_broadcast(&link->moved);
     return true;
 }
@@ -428,6 +445,13 @@ static void note_event(struct hf_link *link, const struct hf_session_event *even
     }
 }
 
+/* Whether the reader has nothing more to hope for. A peer that says ERROR and hangs up makes our
+ * writes fail before we have read why. */
+static bool is_read_over(const struct hf_link *link)
+{
+    return link->error && hf_net_now_ms() >= link->read_until_ms;
+}
+
 /* An event that has arrived: 1; 0: more bytes are needed, *ret_data says where to; negative: the
  * link is over; LINK_ENDED: in order. */
 #define LINK_ENDED 2
@@ -445,7 +469,7 @@ static int take_event(struct hf_link *link, struct hf_session_event *ret_event, 
     pthread_cond_signal(&link->wake); /* there may be credit, or an answer to send */
     if (result == 0 && hf_session_state(link->session) == HF_SESSION_ENDED)
         result = link->has_ended_in_order ? LINK_ENDED : -ECONNRESET;
-    else if (result == 0 && link->error)
+    else if (result == 0 && is_read_over(link))
         result = link->error;
     else if (result == 0)
         hf_session_input(link->session, ret_data, ret_size);

@@ -25,7 +25,7 @@
 
 #define HF_LINK_PING_MS 5000
 #define HF_LINK_DEAD_MS 20000
-#define HF_LINK_WRITE_MS_MAX 20000     /* without one byte accepted by the peer: dead */
+#define HF_LINK_WRITE_MS_MAX 20000     /* for each 128 KiB: a peer that takes less is dead */
 #define HF_LINK_QUEUED_BATCHES_MAX 256 /* of each lane */
 
 struct hf_link; /* opaque */

@@ -390,6 +390,34 @@ static void error_of_the_peer_is_an_event_and_then_the_end(void **state)
     free(data);
 }
 
+/* A sink that says why it hangs up while the source is busy sending: the failing writes must not
+ * hide it. */
+static void error_is_read_even_when_writing_fails_first(void **state)
+{
+    uint8_t *data = noise(BATCH_MAX + 1000);
+
+    for (int round = 0; round < 10; round++) {
+        struct scene scene = {.sink.fail_at = 20, .sink.credit = 64u << 20};
+        struct hf_session_event event = {0};
+        struct pool pool = {0};
+        struct feeder feeder = {.pool = &pool, .data = data, .count = 1000};
+        pthread_t thread;
+
+        scene_start(&scene, 0, 0);
+        attach(scene.source);
+        feeder.link = scene.source;
+        assert_int_equal(pthread_create(&thread, NULL, feed, &feeder), 0);
+        pthread_join(thread, NULL); /* nothing is read before writing has failed */
+        assert_true(feeder.result < 0);
+        while (hf_link_next(scene.source, 5000, &event) > 0 && event.type != HF_MSG_ERROR)
+            ;
+        assert_int_equal(event.type, HF_MSG_ERROR);
+        assert_int_equal(event.u.error.code, HF_WIRE_ESPACE);
+        scene_end(&scene);
+    }
+    free(data);
+}
+
 static void peer_that_breaks_the_protocol_is_told(void **state)
 {
     struct hf_session_event event;
@@ -488,6 +516,7 @@ int main(void)
         cmocka_unit_test(what_is_queued_when_the_link_ends_comes_back_cancelled),
         cmocka_unit_test(stop_wakes_the_reader_and_who_waits_for_room),
         cmocka_unit_test(error_of_the_peer_is_an_event_and_then_the_end),
+        cmocka_unit_test(error_is_read_even_when_writing_fails_first),
         cmocka_unit_test(peer_that_breaks_the_protocol_is_told),
         cmocka_unit_test(fault_17_silence_is_noticed),
         cmocka_unit_test(idle_link_lives_on_pings),
