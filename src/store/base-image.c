@@ -10,6 +10,8 @@
 #include "store/store-internal.h"
 
 #define SUM_SIZE sizeof(uint64_t)
+#define SUMS_PER_SECTOR (HF_SECTOR / (uint32_t)sizeof(uint64_t))
+#define SUMS_PER_WRITE 1024u
 #define RUN_BYTES_MAX (1u << 20) /* one operation of a batch of writes */
 
 static bool is_zero_block(const uint8_t *block)
@@ -121,20 +123,34 @@ int hf_base_read_sums(struct hf_base_image *base, uint64_t first, uint32_t count
     return r;
 }
 
+/*
+ * Sums are written in whole sectors, together with their unchanged neighbours: a write that stops
+ * short or is cut then ends between sums, never inside one, and each is the old one or the new one.
+ */
+static int write_sum_sectors(struct hf_base_image *base, uint64_t first, uint32_t count,
+                             const uint64_t *sums)
+{
+    uint64_t raw[SUMS_PER_WRITE + 2 * SUMS_PER_SECTOR];
+    uint64_t begin = HF_ALIGN_DOWN(first, SUMS_PER_SECTOR);
+    uint64_t size = HF_ALIGN_UP(first + count, SUMS_PER_SECTOR) - begin;
+    int r = read_endless(base->sums, raw, size * SUM_SIZE, begin * SUM_SIZE);
+
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < count; i++)
+        raw[first - begin + i] = htole64(sums[i]);
+    return hf_io_write(base->sums, raw, size * SUM_SIZE, begin * SUM_SIZE);
+}
+
 int hf_base_write_sums(struct hf_base_image *base, uint64_t first, uint32_t count,
                        const uint64_t *sums)
 {
-    uint64_t raw[512];
     int r = 0;
 
     base->dirty = true;
-    for (uint32_t done = 0; r == 0 && done < count;) {
-        uint32_t n = HF_MIN(count - done, (uint32_t)HF_ARRAY_COUNT(raw));
-
-        for (uint32_t i = 0; i < n; i++)
-            raw[i] = htole64(sums[done + i]);
-        r = hf_io_write(base->sums, raw, n * SUM_SIZE, (first + done) * SUM_SIZE);
-        done += n;
+    for (uint32_t done = 0, n; r == 0 && done < count; done += n) {
+        n = HF_MIN(count - done, SUMS_PER_WRITE);
+        r = write_sum_sectors(base, first + done, n, sums + done);
     }
     return r;
 }

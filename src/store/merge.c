@@ -116,22 +116,20 @@ static int map_windows(struct hf_machine *machine)
     struct hf_merge *merge = &machine->merge;
     struct hf_base_image *base;
     uint64_t from;
-    int r;
+    int r = hf_machine_base(machine, (uint16_t)merge->disk, &base);
 
+    if (r < 0)
+        return r;
+    merge->resolver.bases[merge->disk] = base;
     if (merge->windows != NULL)
         memset(merge->windows, 0, merge->window_words * sizeof(*merge->windows));
     merge->window = 0;
     from = hf_manifest_disk_from(&machine->manifest, (uint16_t)merge->disk);
     merge->resolver.from[merge->disk] = from;
-    r = 0;
     if (from < merge->position)
         r = hf_journal_reader_extents(merge->resolver.reader, (uint16_t)merge->disk, 0, INT64_MAX,
                                       from, merge->position, on_extent, merge);
-    if (r == 0) {
-        merge->mapped = true;
-        r = hf_machine_base(machine, (uint16_t)merge->disk, &base);
-        merge->resolver.bases[merge->disk] = base;
-    }
+    merge->mapped = r == 0;
     return r;
 }
 
@@ -470,7 +468,9 @@ int hf_merge_step(struct hf_machine *machine, uint64_t budget_bytes)
         }
         if (!merge->mapped)
             r = map_windows(machine);
-        if (r == 0 && next_window(merge) != UINT64_MAX) {
+        if (r < 0)
+            break;
+        if (next_window(merge) != UINT64_MAX) {
             r = merge_group(machine, &budget_bytes);
             continue;
         }

@@ -222,6 +222,23 @@ static int repeat_cut(char **argv)
     return wrong != NULL;
 }
 
+/* `fault CALL eio|torn|full|read`: likewise. */
+static int repeat_fault(const char *kind, const struct hf_fault_plan *once,
+                        const struct hf_fault_plan *torn, const struct hf_fault_plan *full,
+                        uint64_t call)
+{
+    struct hf_fault_plan plan = strcmp(kind, "torn") == 0   ? *torn
+                                : strcmp(kind, "full") == 0 ? *full
+                                                            : *once;
+    size_t points = 0;
+    const char *wrong;
+
+    *(strcmp(kind, "read") == 0 ? &plan.fail_read : &plan.fail_change) = (int64_t)call;
+    wrong = fail_at(&plan, 1, &points);
+    printf("%s, %zu points compared\n", wrong == NULL ? "well" : wrong, points);
+    return wrong != NULL;
+}
+
 int main(int argc, char **argv)
 {
     bool all = argc > 1 && strcmp(argv[1], "long") == 0;
@@ -231,11 +248,13 @@ int main(int argc, char **argv)
     uint64_t changes = count_changes();
     int failed;
 
-    if (argc == 4 && strcmp(argv[1], "cut") == 0)
-        return repeat_cut(argv);
     torn.short_write = true;
     torn.persistent = true;
     full.error = -ENOSPC;
+    if (argc == 4 && strcmp(argv[1], "cut") == 0)
+        return repeat_cut(argv);
+    if (argc == 4 && strcmp(argv[1], "fault") == 0)
+        return repeat_fault(argv[3], &once, &torn, &full, strtoull(argv[2], NULL, 10));
     failed = sweep_cuts(all ? 1 : 41, all ? 5 : 17);
     if (!failed)
         failed = sweep_faults(stride, 17, "-EIO once", &once, false, changes);
