@@ -9,7 +9,8 @@
 #define FIELD(member_) HF_CONF_FIELD(struct hf_agent_config, member_)
 
 static const struct hf_conf_key disk_keys[] = {
-    {"", HF_CONF_PATH, .offset = 0, .size = HF_AGENT_PATH_MAX, .doc = "A block device."},
+    {"", HF_CONF_PATH, .offset = 0, .size = HF_AGENT_PATH_MAX, .example = "/dev/vda",
+     .doc = "A block device."},
 };
 static const struct hf_conf_list disk_list = {
     .keys = disk_keys,
@@ -36,7 +37,7 @@ static const struct hf_conf_key keys[] = {
     {"tls.deny", HF_CONF_PATH, FIELD(deny),
      .doc = "Fingerprints (SHA-256, hex) of certificates that are refused, one a line."},
     {"disks", HF_CONF_LIST, FIELD(disks), .required = true, .min = 1, .max = HF_DISKS_MAX,
-     .list = &disk_list, .example = "/dev/vda",
+     .list = &disk_list,
      .doc = "The disks or partitions to protect, as one stream: every point is consistent across "
             "them. A disk added here is taken up at SIGHUP, without starting over."},
     {"state_dir", HF_CONF_PATH, FIELD(state_dir), .fallback = "/var/lib/holdfast/agent",

@@ -239,7 +239,7 @@ int hf_engine_attached(struct hf_engine *engine, const struct hf_msg_attach_ok *
     else
         error = -HF_EDIVERGED;
     if (error == -HF_EDIVERGED) {
-        hf_engine_diverged(engine, "the target's position or digest does not fit ours");
+        hf_engine_diverged(engine, "the target does not hold this stream as it was acknowledged");
         return 0;
     }
     if (!error && ok->verdict == HF_ATTACH_RESUME)

@@ -2,9 +2,10 @@
 #include "agent/status.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/base.h"
 
@@ -164,17 +165,20 @@ static json_t *ring_json(const struct hf_capture_stats *stats)
                      "longest_stall_ms", number(stats->stall_ns_max / HF_NS_PER_MS));
 }
 
+/* Memory of this process alone: the ring and the maps, which are mapped too, are counted by the
+ * capture. */
 static uint64_t resident_bytes(void)
 {
-    FILE *file = fopen("/proc/self/statm", "re");
-    unsigned long total = 0, resident = 0;
+    FILE *file = fopen("/proc/self/status", "re");
+    unsigned long long kib = 0;
+    char line[128];
 
-    if (!file)
-        return 0;
-    if (fscanf(file, "%lu %lu", &total, &resident) != 2) /* NOLINT(cert-err34-c) */
-        resident = 0;
-    fclose(file);
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    while (file && fgets(line, sizeof(line), file))
+        if (strncmp(line, "RssAnon:", 8) == 0)
+            kib = strtoull(line + 8, NULL, 10);
+    if (file)
+        fclose(file);
+    return kib * HF_KIB;
 }
 
 static uint64_t cpu_ms(void)

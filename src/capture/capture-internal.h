@@ -81,6 +81,8 @@ int hf_capture_put(struct hf_capture *capture, struct hf_capture_command *comman
                    const void *payload, size_t payload_bytes, struct hf_capture_view *ret_view);
 
 /* page-address.c: finds and verifies K; 0, or -ENODATA when it cannot be verified. */
+/* Before it is closed: what this process has found out holds for a later capture too. */
+void hf_capture_remember_pages(const struct hf_capture *capture);
 int hf_capture_find_pages(struct hf_capture *capture);
 
 /* bits.c */

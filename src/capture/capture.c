@@ -107,6 +107,7 @@ void hf_capture_close(struct hf_capture *capture)
 {
     if (!capture)
         return;
+    hf_capture_remember_pages(capture);
 
     const int fds[] = {capture->ring_fd,     capture->control_fd,    capture->state_fd,
                        capture->counters_fd, capture->watch_fd,      capture->buckets_fd,

@@ -122,6 +122,25 @@ static int k_from_probe(struct hf_capture *capture, const struct probe *probe, u
     return -ENODATA;
 }
 
+/* K as this process found or adopted it. pagemap shows frames to CAP_SYS_ADMIN alone; an agent that
+ * has given that up and begins a new capture needs no more than the verification. */
+static uint64_t known_k;
+
+static int k_from_before_or_probe(struct hf_capture *capture, const struct probe *probe,
+                                  uint64_t *ret_k)
+{
+    if (known_k == 0 || !shows(capture, probe, known_k))
+        return k_from_probe(capture, probe, ret_k);
+    *ret_k = known_k;
+    return 0;
+}
+
+void hf_capture_remember_pages(const struct hf_capture *capture)
+{
+    if (capture->control && capture->control->page_to_address)
+        known_k = capture->control->page_to_address;
+}
+
 int hf_capture_find_pages(struct hf_capture *capture)
 {
     struct probe probe, second = {.fd = -1};
@@ -131,7 +150,7 @@ int hf_capture_find_pages(struct hf_capture *capture)
     if (!rc)
         rc = probe_init(capture, &second);
     if (!rc && (k_from_symbols(capture, &k) || !shows(capture, &probe, k)))
-        rc = k_from_probe(capture, &probe, &k);
+        rc = k_from_before_or_probe(capture, &probe, &k);
     if (!rc && (!shows(capture, &probe, k) || !shows(capture, &second, k)))
         rc = -ENODATA;
     if (!rc)
