@@ -36,7 +36,7 @@ static void attach_loop(struct test_loop *loop, int number)
     struct loop_config config = {.fd = (uint32_t)file, .block_size = 512};
 
     assert_true(file >= 0);
-    config.info.lo_flags = LO_FLAGS_DIRECT_IO;
+    config.info.lo_flags = loop->buffered ? 0 : LO_FLAGS_DIRECT_IO;
     snprintf(loop->path, sizeof(loop->path), "/dev/loop%d", number);
     loop->fd = open(loop->path, O_RDWR | O_CLOEXEC);
     assert_true(loop->fd >= 0);
@@ -44,13 +44,14 @@ static void attach_loop(struct test_loop *loop, int number)
     close(file);
 }
 
-void test_loop_create(struct test_loop *loop, const char *directory, uint64_t size_bytes)
+static void loop_create(struct test_loop *loop, const char *directory, uint64_t size_bytes,
+                        bool buffered)
 {
     static unsigned created;
     int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
     int number, fd;
 
-    *loop = (struct test_loop){.size_bytes = size_bytes};
+    *loop = (struct test_loop){.size_bytes = size_bytes, .buffered = buffered};
     snprintf(loop->file, sizeof(loop->file), "%s/hf-capture-%d-%u", directory, (int)getpid(),
              created++);
     fd = open(loop->file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -61,6 +62,16 @@ void test_loop_create(struct test_loop *loop, const char *directory, uint64_t si
     assert_true(number >= 0);
     attach_loop(loop, number);
     close(control);
+}
+
+void test_loop_create(struct test_loop *loop, const char *directory, uint64_t size_bytes)
+{
+    loop_create(loop, directory, size_bytes, false);
+}
+
+void test_loop_create_buffered(struct test_loop *loop, const char *directory, uint64_t size_bytes)
+{
+    loop_create(loop, directory, size_bytes, true);
 }
 
 void test_loop_resize(struct test_loop *loop, uint64_t size_bytes)

@@ -29,7 +29,9 @@ struct test_loop {
     char file[128];
     int fd; /* of the device, O_RDWR */
     uint64_t size_bytes;
+    bool buffered; /* writes go through the page cache of the file's system */
 };
+void test_loop_create_buffered(struct test_loop *loop, const char *directory, uint64_t size_bytes);
 void test_loop_create(struct test_loop *loop, const char *directory, uint64_t size_bytes);
 void test_loop_resize(struct test_loop *loop, uint64_t size_bytes);
 void test_loop_exchange(struct test_loop *loop); /* detached and attached again: another diskseq */

@@ -60,12 +60,12 @@ static void h2_kill_9_of_the_agent_loses_nothing(void **state)
     test_replica_create(&replica, capture, slot, loop.size_bytes);
     (void)test_directory();
     hf_capture_close(capture);
-    writer = load(&loop, 4);
+    writer = load(&loop, 6);
     for (unsigned round = 0; round < 8; round++) {
         child = fork();
         if (child == 0)
             agent(replica.fd, slot);
-        usleep(200 * 1000 + round * 30 * 1000);
+        usleep(400 * 1000 + round * 30 * 1000);
         kill(child, SIGKILL);
         assert_int_equal(waitpid(child, NULL, 0), child);
         usleep(50 * 1000);
