@@ -30,9 +30,10 @@ const char *test_directory(void)
     return directory;
 }
 
-static void attach_loop(struct test_loop *loop, int number)
+/* False when somebody else has it by now. */
+static bool attach_loop(struct test_loop *loop, int number)
 {
-    int file = open(loop->file, O_RDWR | O_CLOEXEC);
+    int file = open(loop->file, O_RDWR | O_CLOEXEC), rc;
     struct loop_config config = {.fd = (uint32_t)file, .block_size = 512};
 
     assert_true(file >= 0);
@@ -40,8 +41,11 @@ static void attach_loop(struct test_loop *loop, int number)
     snprintf(loop->path, sizeof(loop->path), "/dev/loop%d", number);
     loop->fd = open(loop->path, O_RDWR | O_CLOEXEC);
     assert_true(loop->fd >= 0);
-    assert_int_equal(ioctl(loop->fd, LOOP_CONFIGURE, &config), 0);
+    rc = ioctl(loop->fd, LOOP_CONFIGURE, &config);
     close(file);
+    if (rc)
+        close(loop->fd);
+    return rc == 0;
 }
 
 static void loop_create(struct test_loop *loop, const char *directory, uint64_t size_bytes,
@@ -49,7 +53,7 @@ static void loop_create(struct test_loop *loop, const char *directory, uint64_t 
 {
     static unsigned created;
     int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    int number, fd;
+    int number, fd, tries = 0;
 
     *loop = (struct test_loop){.size_bytes = size_bytes, .buffered = buffered};
     snprintf(loop->file, sizeof(loop->file), "%s/hf-capture-%d-%u", directory, (int)getpid(),
@@ -58,9 +62,11 @@ static void loop_create(struct test_loop *loop, const char *directory, uint64_t 
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, (off_t)size_bytes), 0);
     close(fd);
-    number = ioctl(control, LOOP_CTL_GET_FREE);
-    assert_true(number >= 0);
-    attach_loop(loop, number);
+    do {
+        number = ioctl(control, LOOP_CTL_GET_FREE);
+        assert_true(number >= 0);
+    } while (!attach_loop(loop, number) && ++tries < 100);
+    assert_true(tries < 100);
     close(control);
 }
 
@@ -94,7 +100,7 @@ void test_loop_exchange(struct test_loop *loop)
 
     detach_loop(loop);
     usleep(50 * 1000);
-    attach_loop(loop, number);
+    assert_true(attach_loop(loop, number));
 }
 
 void test_loop_destroy(struct test_loop *loop)
