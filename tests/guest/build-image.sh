@@ -55,7 +55,7 @@ terminal_output serial
 set timeout=0
 menuentry "Debian in a Holdfast test guest" {
   search --no-floppy --fs-uuid --set=root $root_uuid
-  linux /boot/vmlinuz root=UUID=$root_uuid console=ttyS0 quiet panic=-1
+  linux /boot/vmlinuz root=UUID=$root_uuid console=ttyS0 quiet panic=-1 no_timer_check
   initrd /boot/initrd.img
 }
 CFG

@@ -37,6 +37,8 @@ EXIT_TIMED_OUT = 124
 # QEMU 7.2 emulates the unlocked cmpxchg16b of Linux 6.12's allocator wrongly (freelists get corrupted, one boot in
 # two); without it the kernel takes another path.
 CPU = 'max,cx16=off'
+# The kernel command lines (build-image.sh, lib.sh) say no_timer_check: on a busy host the kernel's self-test of the
+# timer interrupt runs out of patience and panics.
 OVMF_CODE = '/usr/share/OVMF/OVMF_CODE.fd'
 OVMF_VARS = '/usr/share/OVMF/OVMF_VARS.fd'
 DEVICES = {

@@ -95,7 +95,7 @@ guest_start_kernel() { # NAME [options...]
     disks+=(--disk "$guest_work/$name-${disk%,*}.img,driver=${disk#*,}")
   done
   guest_start "$name" --kernel "$guest_tree/rootfs/boot/vmlinuz" --initrd "$guest_tree/rootfs/boot/initrd.img" \
-    --append "root=UUID=68660000-6775-4573-8400-000000000001 console=ttyS0 quiet panic=-1" \
+    --append "root=UUID=68660000-6775-4573-8400-000000000001 console=ttyS0 quiet panic=-1 no_timer_check" \
     --disk "$guest_work/disk.img,snapshot" "${disks[@]}" "$@"
 }
 

@@ -32,8 +32,8 @@ test_cleanup() {
 
 make_certificates() {
   "$holdfast" pki init "$guest_work/pki" >/dev/null
-  "$holdfast" pki issue "$guest_work/pki" target recovery --host 10.0.2.2 --out "$guest_work" >/dev/null
-  "$holdfast" pki issue "$guest_work/pki" agent machine --out "$guest_work" >/dev/null
+  "$holdfast" pki issue "$guest_work/pki" target recovery --host 10.0.2.2 --out "$guest_work/target-tls" >/dev/null
+  "$holdfast" pki issue "$guest_work/pki" agent machine --out "$guest_work/agent-tls" >/dev/null
 }
 
 start_target() {
@@ -42,9 +42,9 @@ start_target() {
 store: $guest_work/store
 listen: 127.0.0.1:$port
 tls:
-  certificate: $guest_work/recovery.pem
-  key: $guest_work/recovery-key.pem
-  authority: $guest_work/pki/ca.pem
+  certificate: $guest_work/target-tls/cert.pem
+  key: $guest_work/target-tls/key.pem
+  authority: $guest_work/target-tls/ca.pem
 YAML
   "$target" --config "$guest_work/target.yaml" >"$guest_work/target.log" 2>&1 &
   target_pid=$!
@@ -54,11 +54,12 @@ write_agent_config() {
   cat >"$guest_work/agent.yaml" <<YAML
 machine:
   name: machine
+  id: 68660000677545738400000000000001
 target:
   address: 10.0.2.2:$port
 tls:
-  certificate: /etc/holdfast/machine.pem
-  key: /etc/holdfast/machine-key.pem
+  certificate: /etc/holdfast/cert.pem
+  key: /etc/holdfast/key.pem
   authority: /etc/holdfast/ca.pem
 disks:
   - /dev/vda
@@ -71,8 +72,8 @@ YAML
 build_machine() {
   local etc=/etc/holdfast
   guest_image "$guest_work/root.img" "${guest_workload[@]}" "$agent:/usr/sbin/holdfast-agent" "$holdfast:/usr/bin/holdfast" \
-    "$guest_work/agent.yaml:$etc/agent.yaml:600" "$guest_work/machine.pem:$etc/machine.pem:644" \
-    "$guest_work/machine-key.pem:$etc/machine-key.pem:600" "$guest_work/pki/ca.pem:$etc/ca.pem:644" \
+    "$guest_work/agent.yaml:$etc/agent.yaml:600" "$guest_work/agent-tls/cert.pem:$etc/cert.pem:644" \
+    "$guest_work/agent-tls/key.pem:$etc/key.pem:600" "$guest_work/agent-tls/ca.pem:$etc/ca.pem:644" \
     "$guest_src/workload/freeze-hook:$etc/freeze.d/10-txn" "$guest_src/workload/thaw-hook:$etc/thaw.d/10-txn"
   truncate -s 384M "$guest_work/data.img"
 }
