@@ -295,7 +295,7 @@ static void bench_link(struct hf_test_pki *pki, size_t record_bytes, enum hf_tes
 
 int main(int argc, char **argv)
 {
-    struct hf_test_pki pki;
+    struct hf_test_pki pki = {0};
 
     if (argc > 1)
         run_ms = (int)strtol(argv[1], NULL, 10) * 1000;

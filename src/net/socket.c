@@ -238,7 +238,7 @@ void hf_listener_free(struct hf_listener *listener)
 
 int hf_listener_port(struct hf_listener *listener)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t size = sizeof(address);
 
     if (getsockname(listener->fd, (struct sockaddr *)&address, &size) < 0)

@@ -91,7 +91,7 @@ static void *read_flow(void *arg)
             flow->result = part > 0 ? 0 : part < 0 ? (int)part : -ECONNRESET;
             at += part > 0 ? (size_t)part : 0;
         }
-        if (flow->result == 0 && memcmp(want, got, BLOCK))
+        if (flow->result == 0 && memcmp(want, got, BLOCK) != 0)
             flow->result = -HF_ECORRUPT;
     }
     free(want);
@@ -210,7 +210,11 @@ static bool play(struct proxy *proxy, int from, int to, uint8_t *data, size_t si
         data[place] ^= 0x10;
         return send_whole(to, data, size);
     case TRICK_REPEAT:
-        return send_whole(to, data, size) && send_whole(to, data, size);
+        for (int i = 0; i < 2; i++) {
+            if (!send_whole(to, data, size))
+                return false;
+        }
+        return true;
     case TRICK_STALL:
         poll(&stop, 1, 20000);
         return false;

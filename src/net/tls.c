@@ -179,7 +179,7 @@ static bool is_identity(const char *uri, size_t size)
     size_t prefix = strlen(HF_NET_SCHEME);
     const char *slash;
 
-    if (size >= HF_NET_IDENTITY_MAX || size <= prefix || memcmp(uri, HF_NET_SCHEME, prefix) ||
+    if (size >= HF_NET_IDENTITY_MAX || size <= prefix || memcmp(uri, HF_NET_SCHEME, prefix) != 0 ||
         memchr(uri, '\0', size))
         return false;
     slash = memchr(uri + prefix, '/', size - prefix);
