@@ -189,7 +189,7 @@ static int settle_once(struct hf_resolver *resolver, uint16_t disk, uint64_t num
 {
     struct hf_journal_extent newest[HF_SECTORS_PER_BLOCK];
     struct paint paint = {number * HF_STORE_BLOCK, HF_SECTORS_PER_BLOCK, newest};
-    uint64_t sum;
+    uint64_t sum = 0;
     int r = hf_base_read(resolver->bases[disk], number, 1, block);
 
     if (r == 0)
