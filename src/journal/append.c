@@ -149,17 +149,27 @@ static uint64_t allocate_step(const struct hf_journal *journal)
     return HF_MIN(HF_MAX(step, (uint64_t)HF_ALLOCATE_STEP_MIN), (uint64_t)HF_ALLOCATE_STEP_MAX);
 }
 
+static bool is_full(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT;
+}
+
 /* Reserving ahead keeps the file's size still between syncs and finds a full disk before bytes are
- * half written. Where the file system cannot, writing works as well. */
+ * half written. On a disk with less left than a step, what this entry needs is enough. Where the
+ * file system cannot reserve, writing works as well. */
 static int allocate_ahead(struct hf_journal *journal, struct hf_open_segment *open, uint64_t end)
 {
-    uint64_t step = allocate_step(journal);
-    uint64_t to = HF_ALIGN_UP(end, HF_IO_ALIGN) + step;
+    uint64_t need = HF_ALIGN_UP(end, HF_IO_ALIGN);
+    uint64_t to = need + allocate_step(journal);
     int r;
 
     if (end <= open->allocated)
         return 0;
     r = hf_io_allocate(open->file, open->allocated, to - open->allocated);
+    if (is_full(r)) {
+        to = need;
+        r = hf_io_allocate(open->file, open->allocated, to - open->allocated);
+    }
     if (r == -EOPNOTSUPP || r == -ENOSYS)
         to = UINT64_MAX;
     else if (r < 0)
@@ -261,11 +271,6 @@ int hf_open_segment_write(struct hf_journal *journal, struct hf_open_segment *op
         hf_progress_take(progress, journal->base, batch->header);
     pthread_mutex_unlock(&journal->lock);
     return r;
-}
-
-static bool is_full(int error)
-{
-    return error == -ENOSPC || error == -EDQUOT;
 }
 
 /* A segment whose write failed takes no more, except that a full disk has taken nothing from it:

@@ -86,11 +86,23 @@ static int drop_all(struct hf_journal *journal, uint64_t position, uint64_t *byt
     return 0;
 }
 
+/* A pass that lies below is over; nothing else would ever seal its last segment. */
+static int seal_old_pass(struct hf_journal *journal, uint64_t position)
+{
+    const struct hf_open_segment *open = *hf_journal_lane(journal, HF_LANE_PASS);
+
+    if (journal->error || !open || open->builder.head.base + open->builder.seq_end > position)
+        return 0;
+    return hf_journal_seal_lane(journal, HF_LANE_PASS);
+}
+
 static int drop_locked(struct hf_journal *journal, uint64_t position, uint64_t *bytes)
 {
     int synced;
-    int r;
+    int r = seal_old_pass(journal, position);
 
+    if (r < 0)
+        return r;
     if (!any_droppable(journal, position))
         return 0;
     journal->state.floor = HF_MAX(journal->state.floor, position);

@@ -46,9 +46,8 @@ static int directory_make(struct hf_io *io, const char *path)
     if (slash && (size_t)(slash - path) < sizeof(parent))
         memcpy(parent, path, (size_t)(slash - path));
     r = *path ? hf_io_mkdir(io, path) : -EEXIST;
-    if (r == -EEXIST)
-        return 0;
-    return r < 0 ? r : hf_io_sync_dir(io, parent);
+    /* Also when it was there: whoever made it may not have come to this. */
+    return r < 0 && r != -EEXIST ? r : hf_io_sync_dir(io, parent);
 }
 
 /* One writer: the lock goes with the open file, so that no crash leaves it behind. */

@@ -35,11 +35,15 @@ static int pass_entry(void *context, const struct hf_entry *entry)
     return work->each(work->context, &entry->batch, segment->head.base);
 }
 
-/* Damage inside what was asked for stops everything: the caller must not build on it. */
+/* Damage inside what was asked for stops everything: the caller must not build on it. Without any
+ * position (a lost state, a segment without a header) it is not known to be inside; what is missing
+ * from the captured lane shows as a gap of its own. */
 static int damage_stop(void *context, const struct hf_journal_damage *damage)
 {
     struct batch_work *work = context;
 
+    if (damage->position_begin == 0 && damage->position_end == 0)
+        return 0;
     if (damage->position_begin >= work->position_max ||
         (damage->position_end <= work->position_min &&
          damage->position_end > damage->position_begin))

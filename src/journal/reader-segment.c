@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/base.h"
 #include "base/error.h"
@@ -243,6 +244,18 @@ static int segment_file_open(struct hf_journal_reader *reader, uint64_t number,
     return r < 0 ? r : hf_io_open(reader->io, path, HF_OPEN_READ, ret_file);
 }
 
+/* A reader keeps two files open per segment, and a window of hours has thousands of segments: the
+ * usual soft limit of 1024 is raised to what the process may have. */
+static bool files_limit_raise(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+        return false;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 /* A segment whose header is not there: being made, or torn before anything in it was durable, or
  * damaged. */
 static int segment_headless(struct hf_journal_reader *reader, struct hf_reader_segment *segment)
@@ -279,8 +292,8 @@ static int segment_fill(struct hf_journal_reader *reader, struct hf_reader_segme
     return r;
 }
 
-int hf_reader_segment_open(struct hf_journal_reader *reader, uint64_t number,
-                           struct hf_reader_segment **ret_segment)
+static int segment_open(struct hf_journal_reader *reader, uint64_t number,
+                        struct hf_reader_segment **ret_segment)
 {
     struct hf_reader_segment *segment = calloc(1, sizeof(*segment));
     bool useful = false;
@@ -301,6 +314,16 @@ int hf_reader_segment_open(struct hf_journal_reader *reader, uint64_t number,
     }
     *ret_segment = segment;
     return 0;
+}
+
+int hf_reader_segment_open(struct hf_journal_reader *reader, uint64_t number,
+                           struct hf_reader_segment **ret_segment)
+{
+    int r = segment_open(reader, number, ret_segment);
+
+    if (r == -EMFILE && files_limit_raise())
+        r = segment_open(reader, number, ret_segment);
+    return r;
 }
 
 int hf_reader_segment_refresh(struct hf_journal_reader *reader, struct hf_reader_segment *segment)

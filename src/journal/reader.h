@@ -64,7 +64,8 @@ int hf_journal_reader_extents(struct hf_journal_reader *reader, uint16_t disk, u
                               void *context);
 
 /* The verified content of a WRITE extent into content (extent->length bytes). HF_ECORRUPT, -EIO;
- * never zeros for data (V11). */
+ * never zeros for data (V11). -ESTALE when its segment was dropped and the reader refreshed since.
+ */
 int hf_journal_reader_content(struct hf_journal_reader *reader,
                               const struct hf_journal_extent *extent, void *content);
 

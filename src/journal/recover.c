@@ -267,6 +267,18 @@ static int state_lost(struct hf_recover *recover, const struct hf_journal_listin
     return hf_journal_damage_add(recover->journal, &damage);
 }
 
+/* What was dropped is not known any more: what is there is where history begins. */
+static int state_again(struct hf_journal *journal)
+{
+    uint64_t floor = journal->state.position_max;
+
+    for (size_t i = 0; i < journal->segment_count; i++)
+        if (journal->segments[i].head.lane == HF_LANE_CAPTURED)
+            floor = HF_MIN(floor, journal->segments[i].info.position_begin);
+    journal->state.floor = floor;
+    return hf_journal_state_write(journal);
+}
+
 int hf_journal_recover(struct hf_journal *journal, struct hf_journal_recovery *ret_recovery)
 {
     struct hf_recover recover = {.journal = journal};
@@ -284,8 +296,13 @@ int hf_journal_recover(struct hf_journal *journal, struct hf_journal_recovery *r
         number_floor(journal, &listing.indexes);
         r = take_all(&recover, &listing);
     }
+    /* Names that an earlier writer made and did not sync are relied on from here. */
+    if (r == 0)
+        r = hf_io_sync_dir(journal->io, journal->path);
     if (r == 0)
         r = hf_recover_order(&recover);
+    if (r == 0 && recover.state_lost)
+        r = state_again(journal);
     if (r == 0) {
         recover.result.segments = journal->segment_count;
         *ret_recovery = recover.result;

@@ -407,6 +407,11 @@ static void a_bad_state_file_is_survived(void **state)
     assert_int_equal(after.seq, f->progress.seq);
     assert_int_equal(hf_journal_damage_each(f->journal, see_damage, &seen), 0);
     assert_int_equal(seen.count, 1);
+    /* Written anew: the next opening finds nothing wrong. */
+    seen = (struct seen){.f = f};
+    assert_int_equal(writer_open(f, NULL), 0);
+    assert_int_equal(hf_journal_damage_each(f->journal, see_damage, &seen), 0);
+    assert_int_equal(seen.count, 0);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

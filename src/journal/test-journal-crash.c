@@ -146,11 +146,55 @@ static void a_cut_during_recovery_leaves_it_too(void **state)
     printf("crash sweep: %llu cuts during recovery, all recovered\n", (unsigned long long)cuts);
 }
 
+/* The process dies at change n, another one opens the journal and goes on, and then the power goes:
+ * what the second one found and relied on must not depend on what only the first had seen. */
+static void kill_then_cut(const struct hf_workload *workload, uint64_t n, unsigned mode)
+{
+    struct fate fate = fate_of(mode);
+    struct hf_workload_acked acked;
+    struct hf_journal_bench bench;
+    struct hf_journal *journal = NULL;
+    struct hf_io *disk;
+    struct hf_io *io;
+
+    assert_int_equal(hf_io_crash_new(&disk), 0);
+    assert_int_equal(hf_io_fault_new(disk, &io), 0);
+    hf_io_fault_plan(io)->fail_change = (int64_t)n;
+    hf_io_fault_plan(io)->persistent = true;
+    (void)hf_workload_run(workload, io, false, &acked);
+    hf_io_fault_plan(io)->fail_change = -1;
+    hf_journal_bench_init(&bench, io, 80);
+    assert_int_equal(hf_journal_open(&bench.options, NULL, &journal), 0);
+    hf_workload_note(&acked, journal);
+    hf_journal_close(journal);
+    hf_io_free(io);
+    assert_int_equal(hf_io_crash_restart(disk, fate.survive, fate.seed), 0);
+    if (hf_workload_check(workload, disk, &acked) < 0)
+        fail_msg("killed at change %llu, then cut, mode %u", (unsigned long long)n, mode);
+    hf_io_free(disk);
+}
+
+static void a_kill_and_then_a_cut_leave_what_the_second_process_found(void **state)
+{
+    struct hf_workload workload;
+    uint64_t changes;
+
+    hf_workload_init(&workload, 1);
+    changes = count_changes(&workload);
+    for (uint64_t n = 0; n < changes; n++)
+        for (unsigned mode = 0; mode < fate_count(); mode++)
+            kill_then_cut(&workload, n, mode);
+    hf_workload_done(&workload);
+    printf("crash sweep: %llu kills followed by a cut\n",
+           (unsigned long long)(changes * fate_count()));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_cut_leaves_what_was_acknowledged),
         cmocka_unit_test(a_cut_during_recovery_leaves_it_too),
+        cmocka_unit_test(a_kill_and_then_a_cut_leave_what_the_second_process_found),
     };
 
     if (argc > 1)

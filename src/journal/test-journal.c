@@ -233,6 +233,46 @@ static void a_reader_sees_what_is_durable_and_no_more(void **state)
     hf_journal_reader_close(reader);
 }
 
+/* P6: after the writer is gone a read-only tool sees everything whole, and makes it durable. */
+static void without_a_writer_a_reader_sees_the_whole_tail(void **state)
+{
+    struct fixture *f = *state;
+    struct hf_journal_progress seen;
+    struct hf_journal_reader *reader;
+
+    append(f, hf_feed_captured(&f->feed, 3));
+    assert_int_equal(hf_journal_sync(f->journal), 0);
+    append(f, hf_feed_captured(&f->feed, 3));
+    hf_journal_close(f->journal);
+    f->journal = NULL;
+    reader = reader_open(f);
+    assert_int_equal(hf_journal_reader_newest(reader, &seen), 0);
+    assert_int_equal(seen.seq, f->feed.seq);
+    assert_int_equal(hf_feed_compare(&f->feed, reader, &seen, 0), 2);
+    hf_journal_reader_close(reader);
+}
+
+/* What a finished pass left open goes with the rest. */
+static void a_pass_below_the_floor_is_dropped_although_it_was_open(void **state)
+{
+    struct fixture *f = *state;
+    struct hf_journal_progress progress;
+    struct hf_segment_info info;
+    uint64_t bytes = 0;
+
+    append(f, hf_feed_pass_begin(&f->feed));
+    append(f, hf_feed_pass(&f->feed, 3));
+    append(f, hf_feed_pass_end(&f->feed));
+    assert_int_equal(hf_journal_sync(f->journal), 0);
+    assert_int_equal(hf_journal_segment_count(f->journal), 2);
+    hf_journal_durable(f->journal, &progress);
+    assert_int_equal(hf_journal_drop_below(f->journal, progress.position, &bytes), 0);
+    assert_true(bytes > 0);
+    assert_int_equal(hf_journal_segment_count(f->journal), 1);
+    assert_int_equal(hf_journal_segment_info(f->journal, 0, &info), 0);
+    assert_int_equal(info.lane, HF_LANE_CAPTURED);
+}
+
 static int remember_event(void *context, const struct hf_journal_event *event)
 {
     char *text = context;
@@ -403,6 +443,8 @@ int main(void)
         CASE(positions_rise_over_streams),
         CASE(a_pass_goes_on_after_opening_again),
         CASE(a_reader_sees_what_is_durable_and_no_more),
+        CASE(without_a_writer_a_reader_sees_the_whole_tail),
+        CASE(a_pass_below_the_floor_is_dropped_although_it_was_open),
         CASE(events_and_moments_come_in_order),
         CASE(progress_outlives_every_segment),
         CASE(dropping_takes_whole_segments_below_only),

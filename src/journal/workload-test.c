@@ -131,6 +131,15 @@ static void acked_note(struct hf_workload_acked *acked, const struct hf_journal_
     acked->progress[acked->count++] = *progress;
 }
 
+void hf_workload_note(struct hf_workload_acked *acked, struct hf_journal *journal)
+{
+    struct hf_journal_progress progress;
+
+    hf_journal_durable(journal, &progress);
+    if (progress.position > 0)
+        acked_note(acked, &progress);
+}
+
 static int run_sync(struct run *run)
 {
     struct hf_journal_progress progress;

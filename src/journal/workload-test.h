@@ -52,6 +52,9 @@ void hf_workload_done(struct hf_workload *workload);
 int hf_workload_run(const struct hf_workload *workload, struct hf_io *io, bool patient,
                     struct hf_workload_acked *ret_acked);
 
+/* What the journal says is durable now counts as acknowledged too. */
+void hf_workload_note(struct hf_workload_acked *acked, struct hf_journal *journal);
+
 /*
  * Opens the journal as after a crash and compares it with what was acknowledged; goes on appending,
  * syncs and opens once more. Prints what is wrong; 0 when nothing is.
