@@ -195,13 +195,36 @@ struct disk_order {
     unsigned slot;
 };
 
+/* The disk at this path was exchanged, and naming it again says that the new one is meant. */
+static bool is_exchanged(struct hf_agent *agent, const char *path, unsigned *ret_slot)
+{
+    struct hf_engine_status *status = malloc(sizeof(*status));
+    bool exchanged = false;
+
+    if (!status)
+        return false;
+    hf_engine_get_status(agent->engine, status);
+    for (unsigned i = 0; i < status->disk_count; i++) {
+        if (strcmp(status->disks[i].path, path) != 0 || !status->disks[i].refused)
+            continue;
+        *ret_slot = status->disks[i].slot;
+        exchanged = true;
+    }
+    free(status);
+    return exchanged;
+}
+
 static int add_disk(struct hf_agent *agent, void *context)
 {
     struct disk_order *order = context;
     struct hf_disk_identity identity;
     int error = hf_disk_identify(order->path, &identity);
 
-    return error ? error : hf_engine_disk_add(agent->engine, &identity, order->path, &order->slot);
+    if (error)
+        return error;
+    if (is_exchanged(agent, order->path, &order->slot))
+        return hf_engine_disk_confirm(agent->engine, order->slot, &identity);
+    return hf_engine_disk_add(agent->engine, &identity, order->path, &order->slot);
 }
 
 static int remove_disk(struct hf_agent *agent, void *context)
@@ -446,6 +469,30 @@ static int open_disks(struct hf_agent *agent)
     return 0;
 }
 
+/* Disks that were added by the control socket, or dropped from the configuration while no agent
+ * ran: protection ends only when somebody says so. */
+static void adopt_disks(struct hf_agent *agent)
+{
+    char name[32], path[HF_AGENT_PATH_MAX];
+    int slot = hf_engine_unclaimed(agent->engine, 0, name);
+
+    for (; slot >= 0; slot = hf_engine_unclaimed(agent->engine, (unsigned)slot + 1, name)) {
+        struct disk_order order = {.path = path};
+        int error;
+
+        snprintf(path, sizeof(path), "/dev/%.27s", name);
+        error = add_disk(agent, &order);
+        if (error)
+            hf_log_error(&log_agent, "'%s' was protected and is not there now: %s", path,
+                         hf_strerror(error));
+        else
+            hf_log_warn(&log_agent,
+                        "'%s' is protected but not in the configuration; add it there, or remove "
+                        "it with `holdfast agent disk-remove`",
+                        path);
+    }
+}
+
 static int start_threads(struct hf_agent *agent)
 {
     int error = pthread_create(&agent->engine_thread, NULL, engine_main, agent);
@@ -478,8 +525,10 @@ static int open_all(struct hf_agent *agent)
         error = open_engine(agent, &machine);
     if (!error)
         error = open_disks(agent);
-    if (!error)
+    if (!error) {
+        adopt_disks(agent);
         error = hf_control_new(agent, agent->config.control_socket, &agent->control);
+    }
     return error;
 }
 

@@ -162,6 +162,22 @@ int hf_engine_disk_confirm(struct hf_engine *engine, unsigned slot,
     return error;
 }
 
+int hf_engine_unclaimed(struct hf_engine *engine, unsigned from, char *ret_name)
+{
+    struct hf_source *source = engine->options.source;
+    struct hf_capture_disk disk;
+    struct hf_saved_disk saved;
+
+    for (unsigned slot = from; slot < HF_DISKS_MAX; slot++) {
+        if (is_mine(engine, slot) || source->ops->disk_get(source, slot, &disk))
+            continue;
+        hf_state_disk_get(&engine->state, slot, &saved);
+        memcpy(ret_name, saved.name, sizeof(saved.name));
+        return (int)slot;
+    }
+    return -1;
+}
+
 /* The new capture gives new slots. */
 int hf_engine_disks_restore(struct hf_engine *engine)
 {

@@ -10,8 +10,7 @@
 #include "base/error.h"
 
 #define MACHINE_PART_BYTES 3900 /* of the description in one record of the ring */
-#define IDLE_WAIT_LEVEL 1
-#define BUSY_WAIT_MS 2 /* something is in flight or gathered */
+#define BUSY_WAIT_MS 2          /* something is in flight or gathered */
 
 void hf_engine_options_default(struct hf_engine_options *options)
 {
@@ -240,16 +239,28 @@ int hf_engine_step(struct hf_engine *engine)
     return work || shipped;
 }
 
+/* How long a batch that is begun may still grow, in whole milliseconds. */
+static int ms_until_due(struct hf_engine *engine)
+{
+    uint64_t due_ns = engine->first_boot_ns + engine->options.batch_delay_ns;
+    uint64_t now_ns = hf_engine_now(engine);
+
+    return due_ns <= now_ns ? 0 : (int)((due_ns - now_ns + HF_NS_PER_MS - 1) / HF_NS_PER_MS);
+}
+
 void hf_engine_wait(struct hf_engine *engine, int timeout_ms)
 {
     struct hf_source *source = engine->options.source;
     struct hf_uplink *link = engine->options.link;
-    bool busy = engine->open || engine->state.now.pass || hf_history_oldest(&engine->history);
+    bool busy = engine->state.now.pass || hf_history_oldest(&engine->history);
 
     if (engine->link_state != HF_UPLINK_STREAMING || engine->pending)
         link->ops->wait(link, timeout_ms);
+    else if (engine->open)
+        (void)source->ops->wait(source, engine->read.seq, (uint32_t)engine->options.batch_bytes,
+                                HF_MIN(ms_until_due(engine), BUSY_WAIT_MS));
     else
-        (void)source->ops->wait(source, engine->read.seq, IDLE_WAIT_LEVEL,
+        (void)source->ops->wait(source, engine->read.seq, 1,
                                 busy ? HF_MIN(BUSY_WAIT_MS, timeout_ms) : timeout_ms);
 }
 

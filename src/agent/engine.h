@@ -68,6 +68,10 @@ int hf_engine_disk_remove(struct hf_engine *engine, const struct hf_disk_identit
 int hf_engine_disk_confirm(struct hf_engine *engine, unsigned slot,
                            const struct hf_disk_identity *identity);
 
+/* A slot at or behind `from` that the adopted capture protects and nobody has added here: -1 when
+ * there is none. name (28 bytes): what the disk was called. */
+int hf_engine_unclaimed(struct hf_engine *engine, unsigned from, char *ret_name);
+
 /* ---- orders; the engine's thread ---- */
 
 /* A pass over everything: full, or by hashes. Begins now or when the link is there. *ret_pass: the

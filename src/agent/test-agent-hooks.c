@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Hooks (fault 12), the configuration, the machine's description. */
+/* Hooks (fault 12), the configuration, the machine's description, the control socket's refusals. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "agent/config.h"
+#include "agent/control.h"
 #include "agent/describe.h"
 #include "agent/hooks.h"
 #include "base/base.h"
@@ -237,6 +238,33 @@ static void the_description_says_what_a_boot_needs(void **state)
     free(json);
 }
 
+/* ---- the control socket ---- */
+
+static void refused(const char *request, const char *word)
+{
+    char *answer = hf_control_answer(NULL, request);
+
+    assert_non_null(answer);
+    assert_non_null(strstr(answer, "\"ok\":false"));
+    assert_non_null(strstr(answer, word));
+    free(answer);
+}
+
+static void requests_that_are_wrong_change_nothing_and_say_why(void **state)
+{
+    (void)state;
+    refused("", "verb");
+    refused("[]", "verb");
+    refused("{\"verb\": 1}", "verb");
+    refused("{\"verb\": \"format\"}", "format");
+    refused("{\"verb\": \"mark\", \"verb\": \"mark\"}", "verb");
+    refused("{\"verb\": \"status\", \"all\": true}", "all");
+    refused("{\"verb\": \"mark\", \"app\": \"yes\"}", "app");
+    refused("{\"verb\": \"resync\", \"full\": 1}", "full");
+    refused("{\"verb\": \"disk-add\"}", "path");
+    assert_int_equal(HF_CONTROL_REQUEST_MAX, 4096); /* as the document says */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +278,7 @@ int main(void)
         cmocka_unit_test(wrong_configurations_name_line_and_remedy),
         cmocka_unit_test(the_sample_configuration_is_valid),
         cmocka_unit_test(the_description_says_what_a_boot_needs),
+        cmocka_unit_test(requests_that_are_wrong_change_nothing_and_say_why),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
