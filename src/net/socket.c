@@ -238,14 +238,17 @@ void hf_listener_free(struct hf_listener *listener)
 
 int hf_listener_port(struct hf_listener *listener)
 {
-    struct sockaddr_storage address = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address;
     socklen_t size = sizeof(address);
 
-    if (getsockname(listener->fd, (struct sockaddr *)&address, &size) < 0)
+    memset(&address, 0, sizeof(address));
+    if (getsockname(listener->fd, &address.any, &size) < 0)
         return -errno;
-    if (address.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-    return ntohs(((struct sockaddr_in *)&address)->sin_port);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 void hf_listener_stop(struct hf_listener *listener)
