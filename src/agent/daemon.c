@@ -36,7 +36,6 @@ struct hf_agent {
     struct hf_freezer *freezer;
     struct hf_source *source;
     struct hf_disk_reader *reader;
-    struct hf_tls *tls;
     struct hf_uplink *uplink;
     struct hf_engine *engine;
     struct hf_control *control;
@@ -315,6 +314,31 @@ bool hf_agent_failed(struct hf_agent *agent)
     return agent->failed;
 }
 
+static int load_credentials(const struct hf_agent_config *config, struct hf_tls **ret_tls)
+{
+    struct hf_tls_options options = {
+        .certificate_file = config->certificate,
+        .key_file = config->key,
+        .authority_file = config->authority,
+        .deny_file = config->deny[0] ? config->deny : NULL,
+    };
+    char text[HF_UPLINK_TEXT_MAX] = "";
+    int error = hf_tls_new(&options, ret_tls, text, sizeof(text));
+
+    if (error)
+        hf_log_error(&log_agent, "certificates: %s", text[0] ? text : hf_strerror(error));
+    return error;
+}
+
+/* Old ones stay in use when the new ones are not good. */
+static void renew_credentials(struct hf_agent *agent, const struct hf_agent_config *config)
+{
+    struct hf_tls *tls;
+
+    if (load_credentials(config, &tls) == 0 && hf_tls_uplink_renew(agent->uplink, tls) == 0)
+        hf_log_info(&log_agent, "certificates read again, for the next connection");
+}
+
 static bool names_disk(const struct hf_agent_config *config, const char *path)
 {
     for (size_t i = 0; i < config->disk_count; i++)
@@ -328,6 +352,7 @@ void hf_agent_reload(struct hf_agent *agent, const struct hf_agent_config *confi
     unsigned slot;
     int error;
 
+    renew_credentials(agent, config);
     for (size_t i = 0; i < config->disk_count; i++) {
         if (names_disk(&agent->config, config->disks[i]))
             continue;
@@ -379,23 +404,10 @@ static int machine_id(const struct hf_agent_config *config, struct hf_id *ret_id
 
 static int open_uplink(struct hf_agent *agent, const struct hf_id *node)
 {
-    const struct hf_agent_config *config = &agent->config;
-    struct hf_tls_options tls = {
-        .certificate_file = config->certificate,
-        .key_file = config->key,
-        .authority_file = config->authority,
-        .deny_file = config->deny[0] ? config->deny : NULL,
-    };
-    struct hf_tls_uplink_options uplink = {.address = config->target, .node = *node};
-    char text[HF_UPLINK_TEXT_MAX] = "";
-    int error = hf_tls_new(&tls, &agent->tls, text, sizeof(text));
+    struct hf_tls_uplink_options uplink = {.address = agent->config.target, .node = *node};
+    int error = load_credentials(&agent->config, &uplink.tls);
 
-    if (error) {
-        hf_log_error(&log_agent, "certificates: %s", text[0] ? text : hf_strerror(error));
-        return error;
-    }
-    uplink.tls = agent->tls;
-    return hf_tls_uplink_new(&uplink, &agent->uplink);
+    return error ? error : hf_tls_uplink_new(&uplink, &agent->uplink);
 }
 
 static int open_source(struct hf_agent *agent)
@@ -587,7 +599,6 @@ void hf_agent_stop(struct hf_agent *agent)
         agent->reader->ops->free(agent->reader);
     if (agent->source)
         agent->source->ops->free(agent->source);
-    /* hf_tls_free would need every connection closed; a handshake may still hang. */
     pthread_cond_destroy(&agent->call_changed);
     pthread_mutex_destroy(&agent->call_lock);
     pthread_mutex_destroy(&agent->call_turn);

@@ -17,7 +17,8 @@ int hf_agent_start(const struct hf_agent_config *config, struct hf_freezer *free
 void hf_agent_stop(struct hf_agent *agent);
 /* The engine could not go on (its cause is in the log); wait no longer. Any thread. */
 bool hf_agent_failed(struct hf_agent *agent);
-/* SIGHUP: takes up disks that the configuration names now and did not before. Any thread. */
+/* SIGHUP: takes up disks that the configuration names now and did not before, lets go of those it
+ * no longer names, and loads the certificates again. Any thread. */
 void hf_agent_reload(struct hf_agent *agent, const struct hf_agent_config *config);
 
 /* ---- for the control socket; any thread; block until the engine's thread has done it ---- */

@@ -27,7 +27,8 @@ static const char usage[] =
     "\n"
     "  detach           remove every trace of capturing: programs, maps, ring, pins; the next\n"
     "                   start compares checksums\n"
-    "  --config FILE    the configuration (YAML); SIGHUP reads its disks again\n"
+    "  --config FILE    the configuration (YAML); SIGHUP reads its disks and\n"
+    "                   certificates again\n"
     "  --check-config   read and check it, and do nothing else\n"
     "  --sample         print a commented sample configuration\n";
 

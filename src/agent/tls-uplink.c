@@ -8,6 +8,7 @@
 #include "agent/tls-uplink.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,12 @@
 #define BUFFERS_MAX 16 /* batch buffers kept for use again */
 #define QUEUE_BYTES_MAX ((size_t)4 << 20)
 
+/* Shared by the uplink and the connections made with them; freed by the last. */
+struct credentials {
+    struct hf_tls *tls;
+    atomic_uint references;
+};
+
 enum connection_state { CONNECTION_TRYING, CONNECTION_UP, CONNECTION_OVER };
 
 /* Memory of a batch on its way; `next` while it is free. */
@@ -42,7 +49,8 @@ struct connection {
     bool cancelled;
     enum connection_state state;
     struct hf_link *link;
-    struct hf_tls_uplink_options options;
+    struct credentials *credentials;
+    struct hf_id node;
     char address[HF_NET_ADDRESS_MAX];
     struct hf_msg_attach attach;
     struct hf_uplink_event events[EVENTS_MAX]; /* a ring */
@@ -55,7 +63,9 @@ struct connection {
 
 struct tls_uplink {
     struct hf_uplink uplink;
-    struct hf_tls_uplink_options options;
+    pthread_mutex_t lock; /* of credentials */
+    struct credentials *credentials;
+    struct hf_id node;
     char address[HF_NET_ADDRESS_MAX];
     struct connection *connection; /* NULL: closed */
     void *borrowed;                /* hashes of the event given last */
@@ -65,6 +75,29 @@ struct tls_uplink {
 static struct tls_uplink *self_of(struct hf_uplink *uplink)
 {
     return (struct tls_uplink *)uplink;
+}
+
+/* ---- credentials ---- */
+
+static struct credentials *credentials_new(struct hf_tls *tls)
+{
+    struct credentials *credentials = calloc(1, sizeof(*credentials));
+
+    if (!credentials) {
+        hf_tls_free(tls);
+        return NULL;
+    }
+    credentials->tls = tls;
+    credentials->references = 1;
+    return credentials;
+}
+
+static void credentials_unref(struct credentials *credentials)
+{
+    if (!credentials || atomic_fetch_sub(&credentials->references, 1) != 1)
+        return;
+    hf_tls_free(credentials->tls);
+    free(credentials);
 }
 
 /* ---- the connection object ---- */
@@ -85,6 +118,7 @@ static void connection_free(struct connection *connection)
             free((void *)event->u.hash_list.hashes);
         connection->event_first = (connection->event_first + 1) % EVENTS_MAX;
     }
+    credentials_unref(connection->credentials);
     pthread_cond_destroy(&connection->changed);
     pthread_mutex_destroy(&connection->lock);
     free(connection);
@@ -199,13 +233,13 @@ static int dial(struct connection *connection, char *text)
 {
     struct hf_link_options options = {
         .role = HF_SESSION_SOURCE,
-        .node = connection->options.node,
+        .node = connection->node,
         .software = SOFTWARE,
         .queue_bytes_max = QUEUE_BYTES_MAX,
     };
     struct hf_link *link;
     struct hf_conn *conn;
-    int error = hf_conn_dial(connection->options.tls, connection->address, TARGET_ROLE,
+    int error = hf_conn_dial(connection->credentials->tls, connection->address, TARGET_ROLE,
                              HF_NET_HANDSHAKE_MS_MAX, &conn, text, HF_UPLINK_TEXT_MAX);
 
     if (error)
@@ -267,7 +301,11 @@ static struct connection *connection_new(struct tls_uplink *self,
     pthread_cond_init(&connection->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     connection->references = 2;
-    connection->options = self->options;
+    pthread_mutex_lock(&self->lock);
+    connection->credentials = self->credentials;
+    atomic_fetch_add(&self->credentials->references, 1);
+    pthread_mutex_unlock(&self->lock);
+    connection->node = self->node;
     memcpy(connection->address, self->address, sizeof(connection->address));
     connection->attach = *attach;
     return connection;
@@ -483,8 +521,12 @@ static const char *uplink_error_text(struct hf_uplink *uplink)
 
 static void uplink_free(struct hf_uplink *uplink)
 {
+    struct tls_uplink *self = self_of(uplink);
+
     uplink_close(uplink, false);
-    free(self_of(uplink));
+    credentials_unref(self->credentials);
+    pthread_mutex_destroy(&self->lock);
+    free(self);
 }
 
 static const struct hf_uplink_ops ops = {
@@ -505,11 +547,34 @@ int hf_tls_uplink_new(const struct hf_tls_uplink_options *options, struct hf_upl
 {
     struct tls_uplink *self = calloc(1, sizeof(*self));
 
-    if (!self)
+    if (!self) {
+        hf_tls_free(options->tls);
         return -ENOMEM;
+    }
+    self->credentials = credentials_new(options->tls);
+    if (!self->credentials) {
+        free(self);
+        return -ENOMEM;
+    }
+    pthread_mutex_init(&self->lock, NULL);
     self->uplink.ops = &ops;
-    self->options = *options;
+    self->node = options->node;
     snprintf(self->address, sizeof(self->address), "%s", options->address);
     *ret_uplink = &self->uplink;
+    return 0;
+}
+
+int hf_tls_uplink_renew(struct hf_uplink *uplink, struct hf_tls *tls)
+{
+    struct tls_uplink *self = self_of(uplink);
+    struct credentials *credentials = credentials_new(tls), *before;
+
+    if (!credentials)
+        return -ENOMEM;
+    pthread_mutex_lock(&self->lock);
+    before = self->credentials;
+    self->credentials = credentials;
+    pthread_mutex_unlock(&self->lock);
+    credentials_unref(before);
     return 0;
 }

@@ -7,7 +7,7 @@
 #include "net/net.h"
 
 struct hf_tls_uplink_options {
-    struct hf_tls *tls;  /* borrowed */
+    struct hf_tls *tls;  /* taken over, even when it fails */
     const char *address; /* borrowed */
     struct hf_id node;
 };
@@ -15,5 +15,8 @@ struct hf_tls_uplink_options {
 /* Connections are made and read by a thread of their own; their batches are sent by the link's
  * writer. */
 int hf_tls_uplink_new(const struct hf_tls_uplink_options *options, struct hf_uplink **ret_uplink);
+/* Credentials of later connections; takes tls over. The ones before live as long as a connection
+ * made with them. -ENOMEM: nothing changed, tls is freed. Any thread. */
+int hf_tls_uplink_renew(struct hf_uplink *uplink, struct hf_tls *tls);
 
 #endif
