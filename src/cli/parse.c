@@ -96,7 +96,8 @@ static void build_long_options(const struct hf_cli_command *command, struct opti
     options[count] = (struct option){0};
 }
 
-static int usage_error(const struct hf_cli_command *command, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int usage_error(const struct hf_cli_command *command,
+                                                             const char *format, ...)
 {
     va_list arguments;
 
@@ -139,9 +140,9 @@ static int parse_options(int argc, char **argv, struct hf_cli *cli, bool *ret_ru
             return usage_error(cli->command, "there is no option %s here", argv[optind - 1]);
         if (found == 'q')
             cli->quiet = true;
-        else if (found == 'o' && set_output(cli, optarg) != HF_EXIT_OK)
+        if (found == 'o' && optarg != NULL && set_output(cli, optarg) != HF_EXIT_OK)
             return HF_EXIT_USAGE;
-        else if (found >= 256)
+        if (found >= 256)
             cli->values[found - 256] = optarg != NULL ? optarg : "";
     }
     return HF_EXIT_OK;

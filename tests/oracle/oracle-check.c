@@ -38,7 +38,9 @@ struct judge {
     uint64_t sectors;                 /* of one disk */
     struct sector_history *histories; /* disks * sectors */
     uint64_t *numbers;
+    struct hf_io *io;
     struct hf_store *store;
+    struct hf_machine_reader *reader;
     struct hf_id machine;
     uint64_t violations;
     uint64_t sectors_judged;
@@ -236,18 +238,24 @@ struct mark_search {
 };
 
 struct mark_line {
-    char id[HF_ID_TEXT_SIZE];
     uint64_t begin_ns;
     uint64_t end_ns;
 };
 
 static bool mark_find(FILE *marks, const char *id, struct mark_line *ret_line)
 {
+    char text[128];
+
     rewind(marks);
-    while (fscanf(marks, "%32s %" SCNu64 " %" SCNu64, ret_line->id, &ret_line->begin_ns,
-                  &ret_line->end_ns) == 3)
-        if (strcmp(ret_line->id, id) == 0)
-            return true;
+    while (fgets(text, sizeof(text), marks) != NULL) {
+        char *end;
+
+        if (strlen(text) < HF_ID_TEXT_SIZE || strncmp(text, id, HF_ID_TEXT_SIZE - 1) != 0)
+            continue;
+        ret_line->begin_ns = strtoull(text + HF_ID_TEXT_SIZE, &end, 10);
+        ret_line->end_ns = strtoull(end, NULL, 10);
+        return ret_line->end_ns >= ret_line->begin_ns && ret_line->begin_ns > 0;
+    }
     return false;
 }
 
@@ -323,13 +331,36 @@ static int judge_open(struct judge *judge, const char *record_path)
     return histories_build(judge);
 }
 
+static void judge_free(struct judge *judge)
+{
+    hf_machine_reader_close(judge->reader);
+    hf_store_close(judge->store);
+    hf_io_free(judge->io);
+    free(judge->histories);
+    free(judge->numbers);
+    free(judge->seen);
+    free(judge->image);
+}
+
+static int store_open(struct judge *judge, const char *path)
+{
+    int error = hf_io_file_new(path, &judge->io);
+
+    if (error == 0)
+        error = hf_store_open(judge->io, hf_clock_system(), hf_random_system(), &judge->store);
+    if (error == 0)
+        error = hf_store_machines(judge->store, find_machine, judge);
+    if (error == 0)
+        error = hf_machine_reader_open(judge->store, &judge->machine, &judge->reader);
+    return error;
+}
+
 int main(int argc, char **argv)
 {
     struct judge judge = {0};
     struct mark_search search = {.judge = &judge};
-    struct hf_machine_reader *reader;
-    struct hf_io *io;
     uint64_t positions;
+    int code = 1;
     int error;
 
     if (argc != 6) {
@@ -338,23 +369,22 @@ int main(int argc, char **argv)
     }
     error = judge_open(&judge, argv[1]);
     if (error == 0)
-        error = hf_io_file_new(argv[2], &io);
-    if (error == 0)
-        error = hf_store_open(io, hf_clock_system(), hf_random_system(), &judge.store);
-    if (error == 0)
-        error = hf_store_machines(judge.store, find_machine, &judge);
-    if (error == 0)
-        error = hf_machine_reader_open(judge.store, &judge.machine, &reader);
+        error = store_open(&judge, argv[2]);
     if (error < 0) {
         fprintf(stderr, "oracle-check: cannot open record or store: %s\n", hf_strerror(error));
-        return 1;
+        goto out;
     }
     search.marks = strcmp(argv[3], "-") == 0 ? NULL : fopen(argv[3], "r");
-    hf_points_each(reader, each_mark, &search);
+    hf_points_each(judge.reader, each_mark, &search);
+    if (search.marks != NULL)
+        fclose(search.marks);
     positions =
         judge_positions(&judge, &search, strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10));
     printf("oracle-check: %" PRIu64 " marks and %" PRIu64 " positions judged, %" PRIu64
            " sectors, %" PRIu64 " calls recorded, %" PRIu64 " violations\n",
            search.judged, positions, judge.sectors_judged, judge.entry_count, judge.violations);
-    return judge.violations != 0 || search.judged + positions == 0;
+    code = judge.violations != 0 || search.judged + positions == 0;
+out:
+    judge_free(&judge);
+    return code;
 }
