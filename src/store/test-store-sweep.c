@@ -248,6 +248,7 @@ int main(int argc, char **argv)
     uint64_t changes = count_changes();
     int failed;
 
+    setvbuf(stdout, NULL, _IOLBF, 0);
     torn.short_write = true;
     torn.persistent = true;
     full.error = -ENOSPC;
