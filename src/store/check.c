@@ -25,8 +25,9 @@ struct check {
     struct hf_machine_reader *reader;
     uint64_t base_at;
     struct hf_resolver *resolver;
-    uint64_t done_bytes;
+    uint64_t done_bytes; /* of the journal */
     uint64_t total_bytes;
+    uint64_t base_total; /* space that the images take */
     uint64_t ranges[RANGES_MAX][2];
     size_t range_count;
 };
@@ -89,7 +90,7 @@ static void on_journal_progress(void *context, uint64_t done_bytes, uint64_t tot
     struct check *check = context;
 
     check->result->journal_bytes = done_bytes;
-    check->total_bytes = total_bytes + check->result->base_bytes;
+    check->total_bytes = total_bytes + check->base_total;
     check->done_bytes = done_bytes;
     tell_progress(check, done_bytes);
 }
@@ -225,10 +226,30 @@ static int on_point(void *context, const struct hf_point *point)
     return 0;
 }
 
+static int measure_bases(struct check *check)
+{
+    int r = 0;
+
+    for (uint16_t i = 0; r == 0 && i < HF_DISKS_MAX; i++) {
+        struct hf_base_image base;
+
+        if (!check->reader->timeline.state.disks[i].ever_complete)
+            continue;
+        r = hf_base_open(check->store->io, &check->machine, i, false, &base);
+        if (r == 0) {
+            check->base_total += hf_base_bytes(&base);
+            hf_base_close(&base);
+        }
+    }
+    return r;
+}
+
 static int check_content(struct check *check)
 {
-    int r = check_journal(check);
+    int r = measure_bases(check);
 
+    if (r == 0)
+        r = check_journal(check);
     if (r == 0)
         r = check_bases(check);
     if (r == 0)
@@ -273,7 +294,7 @@ static int check_machine(struct check *check)
         r = hf_machine_reader_open(check->store, &check->machine, &check->reader);
     if (is_damage(r)) {
         r = manifest_damage(check, r);
-    } else if (r == 0) {
+    } else if (r == 0 && check->reader != NULL) {
         check->base_at = check->reader->manifest.oldest_openable;
         r = check_content(check);
     }

@@ -189,12 +189,12 @@ static int settle_once(struct hf_resolver *resolver, uint16_t disk, uint64_t num
 {
     struct hf_journal_extent newest[HF_SECTORS_PER_BLOCK];
     struct paint paint = {number * HF_STORE_BLOCK, HF_SECTORS_PER_BLOCK, newest};
-    uint64_t sum = 0;
+    uint64_t sum = HF_SUM_POISON;
     int r = hf_base_read(resolver->bases[disk], number, 1, block);
 
     if (r == 0)
         r = hf_base_read_sums(resolver->bases[disk], number, 1, &sum);
-    if (r < 0)
+    if (r != 0)
         return r;
     if (hf_base_sum(block) == sum)
         return 1;
