@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/base.h"
 #include "base/clock.h"
@@ -66,10 +67,22 @@ static int config_complete(void)
     return 0;
 }
 
+/* A view holds two files per segment of the journal. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int get_ready(void)
 {
     char text[HF_NBDKIT_ERROR_MAX];
 
+    raise_file_limit();
     if (hf_nbdkit_view_open(&options, &served, text, sizeof(text)) == 0)
         return 0;
     nbdkit_error("%s", text);

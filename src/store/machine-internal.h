@@ -62,7 +62,8 @@ struct hf_merge {
     uint64_t *windows; /* bit per HF_RESOLVE_BLOCKS_MAX blocks: the journal has something there */
     size_t window_words;
     uint64_t window; /* next to look at */
-    bool has_resolver;
+    bool prepared;     /* the resolver sees everything up to `position` */
+    bool has_resolver; /* kept from merge to merge: opening a long journal is not cheap */
     struct hf_resolver resolver;
 };
 

@@ -418,8 +418,11 @@ static int merge_finish(struct hf_machine *machine)
         uint64_t position = machine->merge.position;
 
         machine->merge.active = false;
-        resolver_close(&machine->merge); /* it holds the files that are dropped now */
+        machine->merge.prepared = false;
         r = drop_segments(machine, position);
+        /* it would hold the files that were dropped */
+        if (hf_resolver_refresh(&machine->merge.resolver) < 0)
+            resolver_close(&machine->merge);
     }
     if (next != NULL)
         hf_description_clear(&next->description);
@@ -432,12 +435,16 @@ static int merge_prepare(struct hf_machine *machine)
     struct hf_merge *merge = &machine->merge;
     int r;
 
-    if (merge->has_resolver)
+    if (merge->prepared)
         return 0;
-    r = hf_machine_resolver_open(machine, &merge->resolver);
+    if (merge->has_resolver)
+        r = hf_resolver_refresh(&merge->resolver);
+    else
+        r = hf_machine_resolver_open(machine, &merge->resolver);
     if (r < 0)
         return r;
     merge->has_resolver = true;
+    merge->prepared = true;
     merge->disk = 0;
     merge->mapped = false;
     return 0;
