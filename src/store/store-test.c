@@ -72,6 +72,7 @@ uint64_t hf_test_position(const struct hf_test_source *source)
 
 static uint64_t draw(struct hf_test_source *source, uint64_t below)
 {
+    HF_ASSERT(below > 0);
     return hf_random_seeded_next(&source->random) % below;
 }
 
@@ -372,7 +373,7 @@ int hf_test_sync(struct hf_test_source *source)
 int hf_test_random_change(struct hf_test_source *source, uint16_t disk)
 {
     uint64_t sectors = source->disk_size[disk] / HF_SECTOR;
-    uint64_t first = draw(source, sectors);
+    uint64_t first = draw(source, HF_MAX(sectors, 1));
     uint64_t count = 1 + draw(source, draw(source, 3) == 0 ? 128 : 16);
     uint64_t kind = draw(source, 10);
 
