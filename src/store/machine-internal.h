@@ -61,7 +61,7 @@ struct hf_merge {
     bool mapped;       /* windows of `disk` are known */
     uint64_t *windows; /* bit per HF_RESOLVE_BLOCKS_MAX blocks: the journal has something there */
     size_t window_words;
-    uint64_t window; /* next to look at */
+    uint64_t window;   /* next to look at */
     bool prepared;     /* the resolver sees everything up to `position` */
     bool has_resolver; /* kept from merge to merge: opening a long journal is not cheap */
     struct hf_resolver resolver;
@@ -79,6 +79,7 @@ struct hf_machine {
     struct hf_id id;
     struct hf_machine_options options;
     struct hf_file *lock_file;
+    bool opened; /* wholly: closing it is an orderly stop */
 
     pthread_mutex_t maintain_lock;
     struct hf_merge merge;

@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/error.h"
 #include "store/machine-internal.h"
+#include "store/newest-file.h"
 #include "store/timeline.h"
 
 #define WINDOW_NS_DEFAULT (2 * 3600 * HF_NS_PER_S)
@@ -171,6 +172,34 @@ static int replay_history(struct hf_machine *machine)
     return r;
 }
 
+static int load_hashes(struct hf_machine *machine)
+{
+    struct hf_journal_progress progress;
+
+    hf_machine_durable(machine, &progress);
+    return hf_newest_load(machine->store->io, &machine->id, &machine->newest, &progress,
+                          machine->manifest.hash_secret);
+}
+
+static bool same_progress(const struct hf_journal_progress *a, const struct hf_journal_progress *b)
+{
+    return a->seq == b->seq && a->pass == b->pass && a->pass_batch == b->pass_batch &&
+           a->stream.epoch == b->stream.epoch &&
+           hf_id_equal(&a->stream.capture, &b->stream.capture);
+}
+
+/* An orderly stop keeps the hashes; when something is not durable there is nothing to keep. */
+static void save_hashes(struct hf_machine *machine)
+{
+    struct hf_journal_progress appended, durable;
+
+    hf_machine_appended(machine, &appended);
+    hf_machine_durable(machine, &durable);
+    if (same_progress(&appended, &durable))
+        hf_newest_save(machine->store->io, &machine->id, &machine->newest, &durable,
+                       machine->manifest.hash_secret);
+}
+
 static int open_content(struct hf_machine *machine, struct hf_journal_recovery *ret_recovery)
 {
     int r = open_journal(machine, ret_recovery);
@@ -183,6 +212,8 @@ static int open_content(struct hf_machine *machine, struct hf_journal_recovery *
         if (machine->state.disks[i].present)
             hf_newest_size(&machine->newest, i, machine->state.disks[i].size_bytes);
     }
+    if (r == 0)
+        r = load_hashes(machine);
     if (r == 0 && machine->manifest.oldest_openable > machine->manifest.base_at) {
         machine->merge.active = true; /* cut short: done again by the next upkeep */
         machine->merge.position = machine->manifest.oldest_openable;
@@ -238,6 +269,7 @@ int hf_machine_open(struct hf_store *store, const struct hf_id *id,
         hf_machine_close(machine);
         return r;
     }
+    machine->opened = true;
     if (ret_recovery != NULL)
         *ret_recovery = recovery;
     *ret_machine = machine;
@@ -248,6 +280,8 @@ void hf_machine_close(struct hf_machine *machine)
 {
     if (machine == NULL)
         return;
+    if (machine->opened)
+        save_hashes(machine);
     hf_merge_done(&machine->merge);
     if (machine->has_newest_resolver)
         hf_resolver_done(&machine->newest_resolver);

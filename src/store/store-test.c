@@ -470,6 +470,28 @@ int hf_test_protect(struct hf_test_source *source, unsigned disks)
 
 /* ---- Comparing ---- */
 
+int hf_test_check_hashes(struct hf_test_source *source)
+{
+    static uint8_t image[HF_TEST_DISK_BYTES_MAX];
+    struct hf_hash128 hashes[HF_TEST_DISK_BYTES_MAX / 65536], expected;
+    uint64_t size = source->disk_size[0], secret;
+    uint32_t count = (uint32_t)(HF_ALIGN_UP(size, 65536) / 65536);
+    int r = hf_machine_hash_secret(source->test->machine, 0, &secret);
+
+    if (r == 0)
+        r = hf_machine_hashes(source->test->machine, 0, 0, 65536, count, hashes);
+    if (r < 0)
+        return r;
+    hf_model_image(&source->model, UINT64_MAX, 0, image, size);
+    for (uint32_t i = 0; i < count; i++) {
+        expected =
+            hf_hash128(image + (size_t)i * 65536, HF_MIN(65536, size - (size_t)i * 65536), secret);
+        if (hf_hash128_compare(&expected, &hashes[i]) != 0)
+            return -EUCLEAN;
+    }
+    return 0;
+}
+
 static const char *compare_disk(struct hf_test_source *source, struct hf_view *view,
                                 const struct hf_machine_disk *disk, uint64_t position)
 {

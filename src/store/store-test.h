@@ -77,6 +77,10 @@ int hf_test_random_change(struct hf_test_source *source, uint16_t disk);
 void hf_test_rewind(struct hf_test_source *source);
 uint64_t hf_test_position(const struct hf_test_source *source); /* of seq */
 
+/* Hashes of disk 0 as the machine gives them are those of the model's newest state; -EUCLEAN when
+ * not. */
+int hf_test_check_hashes(struct hf_test_source *source);
+
 /*
  * The reference workload of the sweeps: first pass, changes, merges and drops, resize, gap and map
  * pass, an added disk, a removed one, a reboot with a checksum pass. Stops at the first error and

@@ -65,6 +65,23 @@ static int reboot(struct hf_test_source *source)
     return r == 0 ? pass(source, HF_PASS_HASH, 0, 3) : r;
 }
 
+/* An orderly stop with hashes known; they must be right afterwards. */
+static int stop_and_start(struct hf_test_source *source)
+{
+    int r = hf_test_check_hashes(source);
+
+    if (r < 0)
+        return r;
+    hf_machine_close(source->test->machine);
+    source->test->machine = NULL;
+    r = hf_machine_open(source->test->store, &source->test->id, &source->test->options,
+                        &source->test->recovery, &source->test->machine);
+    if (r < 0)
+        return r;
+    r = hf_machine_stream_begin(source->test->machine, &source->stream);
+    return r == 0 ? hf_test_check_hashes(source) : r;
+}
+
 static int resize_and_merge(struct hf_test_source *source)
 {
     int r = hf_test_disk(source, HF_DISK_RESIZE, 1, HF_TEST_DISK_BYTES + 20 * HF_SECTOR);
@@ -99,6 +116,8 @@ int hf_test_workload(struct hf_test_source *source)
         r = changes(source, 30, 2);
     if (r == 0)
         r = resize_and_merge(source);
+    if (r == 0)
+        r = stop_and_start(source);
     if (r == 0)
         r = gap_and_pass(source);
     if (r == 0)

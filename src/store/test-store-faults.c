@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "io/io-test.h"
 #include "store/check.h"
+#include "store/machine-internal.h"
 #include "store/reader-internal.h"
 #include "store/store-test.h"
 
@@ -557,6 +558,39 @@ static void fault_35_a_merge_without_room_loses_nothing_and_ends_later(void **st
     assert_all_equal(f, 5);
 }
 
+/* ---- Hashes over a stop ---- */
+
+static void hashes_survive_an_orderly_stop_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    struct hf_hash128 before[4], after[4];
+    char path[HF_IO_PATH_MAX];
+    struct hf_file *file;
+    uint64_t reads;
+
+    assert_int_equal(hf_test_protect(&f->source, 1), 0);
+    assert_int_equal(hf_machine_hashes(f->store.machine, 0, 0, 65536, 4, before), 0);
+    reopen(f);
+    hf_test_rewind(&f->source);
+    hf_machine_path(&f->store.id, "newest.hash", path);
+    assert_int_equal(hf_io_open(f->io, path, HF_OPEN_READ, &file), -ENOENT);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_true(hf_newest_get(&f->store.machine->newest, 0, i, &after[i]));
+        assert_int_equal(hf_hash128_compare(&before[i], &after[i]), 0);
+    }
+    /* something that is not durable when it stops: nothing is kept */
+    assert_int_equal(hf_test_write(&f->source, 0, 0, 512), 0);
+    assert_int_equal(hf_test_flush(&f->source), 0);
+    reopen(f);
+    hf_test_rewind(&f->source);
+    assert_false(hf_newest_get(&f->store.machine->newest, 0, 3, &after[3]));
+    reads = hf_io_fault_reads(f->io);
+    assert_int_equal(hf_machine_hashes(f->store.machine, 0, 0, 65536, 4, after), 0);
+    assert_true(hf_io_fault_reads(f->io) > reads);
+    assert_int_not_equal(hf_hash128_compare(&before[0], &after[0]), 0);
+    assert_int_equal(hf_hash128_compare(&before[3], &after[3]), 0);
+}
+
 /* ---- Time ---- */
 
 static void fault_39_a_time_the_clock_passed_twice_lists_candidates(void **state)
@@ -641,6 +675,7 @@ int main(void)
         CASE(a_pass_that_lacks_batches_cannot_be_ended),
         CASE(fault_35_a_store_that_was_set_back_shows_a_lower_generation),
         CASE(fault_35_a_merge_without_room_loses_nothing_and_ends_later),
+        CASE(hashes_survive_an_orderly_stop_and_nothing_else),
         CASE(fault_39_a_time_the_clock_passed_twice_lists_candidates),
         CASE(fault_40_a_jump_of_the_clock_deletes_nothing),
         CASE(fault_42_a_point_inside_a_pass_is_listed_with_its_reason),

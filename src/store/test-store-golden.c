@@ -84,7 +84,7 @@ static int copy_file(const struct copy *copy, const char *name)
 {
     static uint8_t data[1 << 20];
     char path[HF_IO_PATH_MAX];
-    struct hf_file *from, *to = NULL;
+    struct hf_file *from = NULL, *to = NULL;
     size_t size = 0;
     int r;
 

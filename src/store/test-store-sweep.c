@@ -72,6 +72,8 @@ static const char *run_check(struct run *run, size_t step, size_t *points)
         return "the machine does not go on";
     wrong = hf_test_compare_all(&run->source, step, &count);
     *points += count;
+    if (wrong == NULL && hf_test_check_hashes(&run->source) < 0)
+        wrong = "a hash of the newest state is wrong";
     return wrong;
 }
 
