@@ -17,6 +17,7 @@
 #include "agent/describe.h"
 #include "agent/freezer.h"
 #include "agent/privileges.h"
+#include "agent/state.h"
 #include "agent/tls-uplink.h"
 #include "base/base.h"
 #include "base/error.h"
@@ -485,23 +486,28 @@ static int open_disks(struct hf_agent *agent)
  * ran: protection ends only when somebody says so. */
 static void adopt_disks(struct hf_agent *agent)
 {
-    char name[32], path[HF_AGENT_PATH_MAX];
+    char name[sizeof(((struct hf_saved_disk *)NULL)->name)], path[HF_AGENT_PATH_MAX];
     int slot = hf_engine_unclaimed(agent->engine, 0, name);
 
     for (; slot >= 0; slot = hf_engine_unclaimed(agent->engine, (unsigned)slot + 1, name)) {
-        struct disk_order order = {.path = path};
-        int error;
+        struct hf_disk_identity identity;
+        unsigned found;
 
         snprintf(path, sizeof(path), "/dev/%.27s", name);
-        error = add_disk(agent, &order);
-        if (error)
-            hf_log_error(&log_agent, "'%s' was protected and is not there now: %s", path,
-                         hf_strerror(error));
-        else
+        if (hf_disk_identify(path, &identity) == 0 &&
+            agent->source->ops->disk_find(agent->source, &identity) == slot &&
+            hf_engine_disk_add(agent->engine, &identity, path, &found) == 0) {
             hf_log_warn(&log_agent,
                         "'%s' is protected but not in the configuration; add it there, or remove "
                         "it with `holdfast agent disk-remove`",
                         path);
+            continue;
+        }
+        hf_log_error(&log_agent,
+                     "the disk that was protected as '%s' is not there any more; its protection "
+                     "ends",
+                     path);
+        (void)hf_engine_drop_unclaimed(agent->engine, (unsigned)slot);
     }
 }
 

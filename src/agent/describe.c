@@ -33,6 +33,11 @@ static void read_line(const char *path, char *line, size_t size)
     fclose(file);
 }
 
+static void set_number(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
 static void set_text(json_t *object, const char *key, const char *text)
 {
     json_t *value = json_string(text);
@@ -137,8 +142,7 @@ static json_t *describe_disks(void)
         if (sectors) {
             disk = json_object();
             set_text(disk, "name", names[i]->d_name);
-            json_object_set_new(disk, "size_bytes",
-                                json_integer((json_int_t)(sectors * SECTOR_BYTES)));
+            set_number(disk, "size_bytes", sectors * SECTOR_BYTES);
             snprintf(path, sizeof(path), "/sys/block/%s/serial", names[i]->d_name);
             read_line(path, line, sizeof(line));
             set_text(disk, "serial", line);
@@ -191,8 +195,7 @@ static void describe_system(json_t *machine)
     set_text(machine, "firmware", access("/sys/firmware/efi", F_OK) == 0 ? "uefi" : "bios");
     json_object_set_new(machine, "cpus", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
     if (sysinfo(&memory) == 0)
-        json_object_set_new(machine, "memory_bytes",
-                            json_integer((json_int_t)(memory.totalram * memory.mem_unit)));
+        set_number(machine, "memory_bytes", (uint64_t)memory.totalram * memory.mem_unit);
 }
 
 int hf_describe_machine(const char *name, char **ret_json)

@@ -178,6 +178,15 @@ int hf_engine_unclaimed(struct hf_engine *engine, unsigned from, char *ret_name)
     return -1;
 }
 
+int hf_engine_drop_unclaimed(struct hf_engine *engine, unsigned slot)
+{
+    struct hf_source *source = engine->options.source;
+
+    engine->state.now.complete_mask &= ~((uint64_t)1 << slot);
+    hf_state_save(&engine->state);
+    return source->ops->disk_remove(source, slot);
+}
+
 /* The new capture gives new slots. */
 int hf_engine_disks_restore(struct hf_engine *engine)
 {

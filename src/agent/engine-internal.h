@@ -107,6 +107,8 @@ void hf_engine_generation_upkeep(struct hf_engine *engine);
 
 /* engine-pass.c */
 void hf_engine_pass_upkeep(struct hf_engine *engine, const struct hf_capture_stats *stats);
+/* Puts PASS_END as soon as nothing is outstanding: no point is offered before it. */
+void hf_engine_pass_end_if_done(struct hf_engine *engine);
 int hf_engine_lose_all(struct hf_engine *engine, uint64_t mask); /* everything into the lost map */
 int hf_engine_pass_restart(struct hf_engine *engine); /* after adopting: the pass in the state */
 

@@ -187,10 +187,10 @@ static int resume_stream(struct hf_engine *engine, const struct hf_msg_attach_ok
     struct hf_chain chain;
     int error = chain_at(engine, ok->seq, &chain);
 
-    if (!error && hf_hash128_compare(&chain.digest.value, &ok->digest.value) != 0)
-        error = -HF_EDIVERGED;
     if (error)
-        return error;
+        return error == -ENOMEM ? error : -HF_EDIVERGED; /* nothing of ours ends there */
+    if (hf_hash128_compare(&chain.digest.value, &ok->digest.value) != 0)
+        return -HF_EDIVERGED;
     if (chain.seq > engine->state.now.acked.seq)
         hf_engine_advance(engine, &chain, 0, hf_engine_now(engine));
     hf_engine_ship_from(engine, &chain);

@@ -277,14 +277,18 @@ static void report_mode(struct hf_engine *engine, const struct hf_capture_stats 
     engine->cause = stats->cause;
 }
 
-void hf_engine_pass_upkeep(struct hf_engine *engine, const struct hf_capture_stats *stats)
+void hf_engine_pass_end_if_done(struct hf_engine *engine)
 {
     uint64_t batches;
 
-    report_mode(engine, stats);
     if (engine->state.now.pass && engine->mode == HF_CAPTURE_DATA && !engine->replace_pass &&
         hf_pass_done(engine->pass, &batches))
         end(engine, batches);
+}
+
+void hf_engine_pass_upkeep(struct hf_engine *engine, const struct hf_capture_stats *stats)
+{
+    report_mode(engine, stats);
     if (is_due(engine, stats))
         report_begin_error(engine, begin(engine));
 }

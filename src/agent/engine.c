@@ -233,6 +233,7 @@ int hf_engine_step(struct hf_engine *engine)
     }
     if (engine->link_state == HF_UPLINK_STREAMING && !engine->restart_wanted)
         work |= hf_engine_ship_pass(engine);
+    hf_engine_pass_end_if_done(engine);
     error = upkeep(engine);
     if (error)
         return error;

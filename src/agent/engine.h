@@ -72,6 +72,9 @@ int hf_engine_disk_confirm(struct hf_engine *engine, unsigned slot,
  * there is none. name (28 bytes): what the disk was called. */
 int hf_engine_unclaimed(struct hf_engine *engine, unsigned from, char *ret_name);
 
+/* Ends the protection of an unclaimed slot whose disk is not there any more. */
+int hf_engine_drop_unclaimed(struct hf_engine *engine, unsigned slot);
+
 /* ---- orders; the engine's thread ---- */
 
 /* A pass over everything: full, or by hashes. Begins now or when the link is there. *ret_pass: the

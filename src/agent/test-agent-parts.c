@@ -203,7 +203,7 @@ static void a_mark_after_a_loss_is_a_gap_and_no_point(void **unused)
 {
     struct hf_state state = {.memory = memory};
     struct hf_chain chain = {.lost_events = 3, .pass_lost_events = 3};
-    struct hf_mark_body body = {.kind = HF_MARK_CRASH};
+    static const struct hf_mark_body body = {.kind = HF_MARK_CRASH};
 
     (void)unused;
     view.content = &body;
@@ -223,11 +223,12 @@ static void a_pass_that_lost_something_is_not_complete(void **unused)
 {
     struct hf_state state = {.memory = memory};
     struct hf_chain chain = {0};
-    struct hf_pass_body body = {.kind = HF_PASS_MAP, .flags = hf_le16_of(HF_PASS_COMPLETE)};
+    static struct hf_pass_body body = {.kind = HF_PASS_MAP};
     const struct hf_pass_body *out;
     struct hf_translated translated;
 
     (void)unused;
+    body.flags = hf_le16_of(HF_PASS_COMPLETE);
     view.content = &body;
     record = (struct hf_capture_record){.type = HF_CAPTURE_MARK,
                                         .kind = HF_RECORD_PASS_BEGIN,
