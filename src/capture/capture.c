@@ -12,6 +12,9 @@
 
 #include "capture/capture-internal.h"
 
+#define LOCK_TRIES 50
+#define LOCK_TRY_US (20 * 1000)
+
 static bool is_bpffs(const char *path)
 {
     struct statfs status;
@@ -47,16 +50,29 @@ static int make_directory(const char *directory)
     return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
 }
 
+/* A child that has not come to its exec yet holds the lock of a parent that is gone: a little
+ * patience. */
+static int try_lock(int fd)
+{
+    for (unsigned i = 0; i < LOCK_TRIES; i++) {
+        if (!flock(fd, LOCK_EX | LOCK_NB))
+            return 0;
+        if (errno != EWOULDBLOCK)
+            return -errno;
+        usleep(LOCK_TRY_US);
+    }
+    return -EBUSY;
+}
+
 /* Opened and locked: one process at a time. */
 static int lock_directory(const char *directory, int *ret_fd)
 {
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = 0;
+    int rc;
 
     if (fd < 0)
         return -errno;
-    if (flock(fd, LOCK_EX | LOCK_NB))
-        rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
+    rc = try_lock(fd);
     if (!rc && !is_bpffs(directory))
         rc = -EINVAL;
     if (rc) {
@@ -115,6 +131,8 @@ void hf_capture_close(struct hf_capture *capture)
                        capture->command_fd,  capture->stub_issue_fd, capture->dir_fd};
 
     hf_capture_unmap_memory(capture);
+    if (capture->dir_fd >= 0)
+        (void)flock(capture->dir_fd, LOCK_UN); /* whatever children inherited */
     for (unsigned i = 0; i < HF_ARRAY_COUNT(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);

@@ -54,7 +54,8 @@ struct hf_capture_options {
  * Adopting loads this build's programs and exchanges them under load when they differ from the
  * pinned ones; nothing is lost either way. A half-made directory (killed while beginning) is
  * removed and begun anew. Errors: -ENOENT (adopt_only), HF_EVERSION (pinned objects of another
- * layout: detach decides, or the older agent), -EBUSY (another process has this capture open),
+ * layout: detach decides, or the older agent), -EBUSY (another process has this capture open,
+ * looked at for about a second),
  * -EPERM, -ENOTSUP (kernel without BTF or without the tracepoints), -EINVAL, other errno of bpf(2).
  * *ret_capture is freed by hf_capture_close.
  */
