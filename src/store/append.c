@@ -258,7 +258,7 @@ static int append_pass(struct hf_machine *machine, const struct hf_batch *batch)
         return -EALREADY;
     /* the beginning is durable before the first batch: no cut leaves a pass that never began */
     if (hf_le64_get(batch->header->pass_batch) == 0) {
-        r = hf_journal_sync(machine->journal);
+        r = hf_machine_sync(machine);
         if (r < 0)
             return r;
     }
@@ -267,8 +267,10 @@ static int append_pass(struct hf_machine *machine, const struct hf_batch *batch)
 
 static int append_parsed(struct hf_machine *machine, const struct hf_batch *batch)
 {
-    int r = check_space(machine, batch->size);
+    int r = hf_machine_renew(machine);
 
+    if (r == 0)
+        r = check_space(machine, batch->size);
     if (r < 0)
         return r;
     machine->pending_count = 0;
@@ -321,6 +323,8 @@ int hf_machine_sync(struct hf_machine *machine)
 {
     int r = hf_journal_sync(machine->journal);
 
+    if (r < 0)
+        machine->stale = true;
     return r < 0 ? r : hf_direct_sync(machine);
 }
 

@@ -58,25 +58,11 @@ static bool decode_slot(const struct progress_slot *slot, struct hf_direct_progr
     return true;
 }
 
-static int open_progress_file(struct hf_machine *machine)
-{
-    char path[HF_IO_PATH_MAX];
-    int r;
-
-    if (machine->direct.file != NULL)
-        return 0;
-    hf_machine_path(&machine->id, "progress", path);
-    r = hf_io_open(machine->store->io, path, HF_OPEN_READ | HF_OPEN_WRITE | HF_OPEN_CREATE,
-                   &machine->direct.file);
-    if (r < 0)
-        return r;
-    hf_machine_path(&machine->id, NULL, path);
-    return hf_io_sync_dir(machine->store->io, path);
-}
-
 /* The newer valid slot; *ret_progress is left alone when there is none. */
 static int read_progress(struct hf_direct *direct, struct hf_direct_progress *ret_progress)
 {
+    uint64_t newest = 0;
+
     for (uint64_t i = 0; i < 2; i++) {
         struct progress_slot slot = {0};
         struct hf_direct_progress progress;
@@ -86,12 +72,32 @@ static int read_progress(struct hf_direct *direct, struct hf_direct_progress *re
         if (r < 0)
             return r;
         if (size < sizeof(slot) || !decode_slot(&slot, &progress) ||
-            hf_le64_get(slot.generation) <= direct->generation)
+            hf_le64_get(slot.generation) <= newest)
             continue;
-        direct->generation = hf_le64_get(slot.generation);
+        newest = hf_le64_get(slot.generation);
         *ret_progress = progress;
     }
+    direct->generation = HF_MAX(direct->generation, newest);
     return 0;
+}
+
+static int open_progress_file(struct hf_machine *machine)
+{
+    struct hf_direct_progress ignored;
+    char path[HF_IO_PATH_MAX];
+    int r;
+
+    if (machine->direct.file != NULL)
+        return 0;
+    hf_machine_path(&machine->id, "progress", path);
+    r = hf_io_open(machine->store->io, path, HF_OPEN_READ | HF_OPEN_WRITE | HF_OPEN_CREATE,
+                   &machine->direct.file);
+    if (r == 0) /* what is written goes on above the generations that are there */
+        r = read_progress(&machine->direct, &ignored);
+    if (r < 0)
+        return r;
+    hf_machine_path(&machine->id, NULL, path);
+    return hf_io_sync_dir(machine->store->io, path);
 }
 
 static int write_progress(struct hf_direct *direct, const struct hf_direct_progress *progress)
@@ -224,7 +230,7 @@ int hf_direct_start(struct hf_machine *machine)
 
     if (machine->direct.started)
         return 0;
-    r = hf_journal_sync(machine->journal);
+    r = hf_machine_sync(machine);
     if (r == 0)
         r = open_progress_file(machine);
     if (r < 0)
@@ -263,6 +269,9 @@ int hf_direct_open(struct hf_machine *machine)
     struct hf_direct_progress found = {0};
     int r;
 
+    pthread_mutex_lock(&machine->lock);
+    machine->direct.active = false;
+    pthread_mutex_unlock(&machine->lock);
     if (machine->state.pass.number == 0)
         return 0;
     if (!fills_by(machine, &machine->state.pass)) {

@@ -79,7 +79,8 @@ struct hf_machine {
     struct hf_id id;
     struct hf_machine_options options;
     struct hf_file *lock_file;
-    bool opened; /* wholly: closing it is an orderly stop */
+    bool opened;        /* wholly: closing it is an orderly stop */
+    _Atomic bool stale; /* a sync failed: what was appended may be gone, see hf_machine_renew */
 
     pthread_mutex_t maintain_lock;
     struct hf_merge merge;
@@ -136,6 +137,8 @@ int hf_direct_sync(struct hf_machine *machine);
 void hf_direct_override(struct hf_machine *machine, const struct hf_direct_progress *from,
                         struct hf_journal_progress *progress);
 
+/* append_lock held. After a failed sync: takes the state, ages and hashes from what is durable. */
+int hf_machine_renew(struct hf_machine *machine);
 /* Makes a resolver over the newest journal; bases and from are set by the current manifest. */
 int hf_machine_resolver_open(struct hf_machine *machine, struct hf_resolver *ret_resolver);
 

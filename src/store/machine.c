@@ -161,7 +161,9 @@ static int replay_history(struct hf_machine *machine)
         return r;
     r = hf_timeline_build(reader, &machine->manifest, UINT64_MAX, &timeline);
     if (r == 0) {
+        pthread_mutex_lock(&machine->lock);
         machine->state = timeline.state;
+        pthread_mutex_unlock(&machine->lock);
         r = hf_journal_reader_moments(reader, machine->manifest.base_at, UINT64_MAX, on_moment,
                                       machine);
         if (hf_timeline_last_openable(&timeline, UINT64_MAX, &position))
@@ -169,6 +171,28 @@ static int replay_history(struct hf_machine *machine)
         hf_timeline_clear(&timeline);
     }
     hf_journal_reader_close(reader);
+    return r;
+}
+
+/* The journal rescues what it can of a segment whose sync failed and says so when something is
+ * gone; it will come again, from the source. */
+int hf_machine_renew(struct hf_machine *machine)
+{
+    int r;
+
+    if (!machine->stale)
+        return 0;
+    r = hf_journal_sync(machine->journal);
+    if (r < 0)
+        return r;
+    hf_retention_init(&machine->retention, machine->options.retention.window_ns);
+    r = replay_history(machine);
+    if (r == 0)
+        r = hf_direct_open(machine);
+    for (uint16_t i = 0; r == 0 && i < HF_DISKS_MAX; i++)
+        hf_newest_touch(&machine->newest, i, 0, UINT64_MAX / 2);
+    if (r == 0)
+        machine->stale = false;
     return r;
 }
 

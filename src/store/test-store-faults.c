@@ -147,6 +147,33 @@ static void fault_34_partial_base_is_never_opened(void **state)
     assert_all_equal(f, 1);
 }
 
+/* The second first pass, of an added disk, after a restart: its progress must count too. */
+static void fault_34_progress_of_a_later_first_pass_survives(void **state)
+{
+    struct fixture *f = *state;
+    struct hf_journal_progress progress;
+
+    assert_int_equal(hf_test_protect(&f->source, 2), 0);
+    for (unsigned i = 0; i < 3; i++)
+        changes(f, 3);
+    reopen(f);
+    hf_test_rewind(&f->source);
+    assert_int_equal(hf_test_disk(&f->source, HF_DISK_ADD, 2, HF_TEST_DISK_BYTES), 0);
+    assert_int_equal(hf_test_pass_begin(&f->source, HF_PASS_FULL, HF_PASS_ADDED_DISK, 4), 0);
+    assert_int_equal(hf_test_pass_data(&f->source, 2, 0, 65536, false), 0);
+    assert_int_equal(hf_test_sync(&f->source), 0);
+    reopen(f);
+    hf_machine_durable(f->store.machine, &progress);
+    assert_int_equal(progress.pass, 2);
+    assert_int_equal(progress.pass_batch, 1);
+    hf_test_rewind(&f->source);
+    for (uint64_t at = 65536; at < HF_TEST_DISK_BYTES; at += 65536)
+        assert_int_equal(hf_test_pass_data(&f->source, 2, at, 65536, false), 0);
+    assert_int_equal(hf_test_pass_end(&f->source, true), 0);
+    assert_int_equal(hf_test_sync(&f->source), 0);
+    assert_all_equal(f, 3);
+}
+
 static void a_pass_that_lacks_batches_cannot_be_ended(void **state)
 {
     struct fixture *f = *state;
@@ -277,6 +304,38 @@ static void fault_27_a_failed_sync_of_a_base_image_is_never_repeated(void **stat
         assert_all_equal(f, 1);
     }
     assert_true(stopped > 0);
+}
+
+/* The same handle goes on, as a target does whose source attaches again. */
+static void fault_27_after_a_failed_sync_the_machine_goes_on_where_it_is_durable(void **state)
+{
+    struct fixture *f = *state;
+    struct hf_fault_plan *plan = hf_io_fault_plan(f->io);
+    unsigned failures = 0;
+
+    assert_int_equal(hf_test_protect(&f->source, 2), 0);
+    for (uint64_t ahead = 0; ahead < 24; ahead++) {
+        int r = 0;
+
+        plan->error = -EIO;
+        plan->fail_change = (int64_t)(hf_io_fault_changes(f->io) + ahead);
+        r = hf_test_gap(&f->source);
+        if (r == 0)
+            r = hf_test_go_on(&f->source);
+        failures += r < 0;
+        *plan = no_fault;
+        if (r < 0 && hf_machine_sync(f->store.machine) < 0)
+            reopen(f); /* not even the rescue worked */
+        hf_test_rewind(&f->source);
+        assert_int_equal(hf_test_go_on(&f->source), 0);
+        assert_all_equal(f, 1);
+        assert_int_equal(hf_test_check_hashes(&f->source), 0);
+        if (hf_machine_maintain(f->store.machine, HF_MIB) == -HF_ESYNC) {
+            reopen(f);
+            hf_test_rewind(&f->source);
+        }
+    }
+    assert_true(failures > 5);
 }
 
 static void fault_28_a_full_disk_refuses_new_data_and_keeps_the_old(void **state)
@@ -665,6 +724,7 @@ int main(void)
         CASE(fault_13_old_points_keep_the_old_size),
         CASE(fault_16_disks_share_one_order),
         CASE(fault_27_a_failed_sync_of_a_base_image_is_never_repeated),
+        CASE(fault_27_after_a_failed_sync_the_machine_goes_on_where_it_is_durable),
         CASE(fault_28_a_full_disk_refuses_new_data_and_keeps_the_old),
         CASE(fault_28_a_journal_over_its_limit_shortens_the_window_not_the_newest),
         CASE(fault_29_rot_in_a_base_image_is_never_served),
@@ -672,6 +732,7 @@ int main(void)
         CASE(fault_30_an_interrupted_merge_is_done_again),
         CASE(fault_32_what_needs_a_missing_segment_is_not_offered),
         CASE(fault_34_partial_base_is_never_opened),
+        CASE(fault_34_progress_of_a_later_first_pass_survives),
         CASE(a_pass_that_lacks_batches_cannot_be_ended),
         CASE(fault_35_a_store_that_was_set_back_shows_a_lower_generation),
         CASE(fault_35_a_merge_without_room_loses_nothing_and_ends_later),

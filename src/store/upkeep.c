@@ -39,6 +39,10 @@ static uint64_t choose_position(struct hf_machine *machine, bool pressed, uint64
     uint64_t base_at = machine->manifest.base_at, limit, floor = 0;
 
     pthread_mutex_lock(&machine->append_lock);
+    if (hf_machine_renew(machine) < 0) {
+        pthread_mutex_unlock(&machine->append_lock);
+        return 0;
+    }
     limit = merge_limit(machine);
     pressed |= over_limit(machine);
     if (pressed)
