@@ -135,7 +135,6 @@ static void begun(struct hf_engine *engine, const struct hf_pass_body *body,
     if (returned)
         engine->return_ns = hf_engine_now(engine);
     pthread_mutex_lock(&engine->status_lock);
-    engine->status.passes++;
     engine->status.dirty_returns += returned;
     pthread_mutex_unlock(&engine->status_lock);
 }

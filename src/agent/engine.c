@@ -176,6 +176,7 @@ static void status_update(struct hf_engine *engine, const struct hf_capture_stat
     status->target = now->target;
     status->seq_captured = source->ops->producer(source);
     status->lag_now_us = stats->oldest_age_ns / 1000;
+    status->passes = now->passes;
     status->protected = stats->mode == HF_CAPTURE_DATA && now->pass == 0 &&
                         engine->link_state == HF_UPLINK_STREAMING && slots != 0 &&
                         (slots & ~now->complete_mask) == 0 &&

@@ -132,7 +132,8 @@ struct hf_engine_status {
     bool point_set;
     struct hf_engine_point last_point;
     uint64_t batches, records, sent_bytes, sent_raw_bytes;
-    uint64_t passes, attaches, captures_begun, generations_cleared, dirty_returns, lost_messages;
+    uint64_t passes; /* begun in this capture, by any agent */
+    uint64_t attaches, captures_begun, generations_cleared, dirty_returns, lost_messages;
     unsigned disk_count;
     struct hf_engine_disk disks[HF_DISKS_MAX];
 };
