@@ -49,9 +49,10 @@ struct hf_engine {
     bool restart_wanted; /* this capture cannot go on: begin a new one */
 
     /* passes and modes */
-    bool replace_pass;  /* begin a new pass even while one is under way */
-    uint64_t return_ns; /* of the last return to DATA; 0: none */
-    int begin_error;    /* last reason a pass could not begin; reported once */
+    bool replace_pass;         /* begin a new pass even while one is under way */
+    uint64_t return_ns;        /* of the last return to DATA; 0: none */
+    uint64_t told_lost_events; /* losses that a NOTE in the ring tells of */
+    int begin_error;           /* last reason a pass could not begin; reported once */
     enum hf_capture_mode mode;
     enum hf_capture_cause cause;
     uint64_t generation_ns;

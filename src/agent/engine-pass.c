@@ -92,8 +92,9 @@ static void choose(struct hf_engine *engine, struct hf_pass_body *ret_body)
 
     if (now->next_kind != 0)
         kind = (enum hf_pass_kind)now->next_kind;
-    else if (now->pass)
-        kind = (enum hf_pass_kind)now->pass_kind;
+    else if (now->pass) /* the pass of an added disk did not cover the others: it mends nothing */
+        kind =
+            now->complete_mask & ~now->pass_mask ? HF_PASS_MAP : (enum hf_pass_kind)now->pass_kind;
     else if (added_only)
         kind = HF_PASS_FULL;
     *ret_body = (struct hf_pass_body){
@@ -117,11 +118,34 @@ static int put_begin(struct hf_engine *engine, const struct hf_pass_body *body,
                                    sizeof(*body), ret_position, ret_epoch);
 }
 
+/* Whether a mark that is not sent yet, before `position`, will be sent as a GAP: something was lost
+ * since the newest pass began, though only of a disk that was added. */
+static bool gap_comes_before(struct hf_engine *engine, uint64_t position)
+{
+    struct hf_source *source = engine->options.source;
+    uint64_t lost_events = engine->state.now.lost_events, at = engine->read.seq;
+    struct hf_capture_view view;
+
+    if (engine->read.lost_events != lost_events)
+        return true;
+    while (at < position && source->ops->peek(source, at, &view) == 0) {
+        if (view.record->type == HF_CAPTURE_MARK && view.record->lost_events != lost_events)
+            return true;
+        at = view.position_end;
+    }
+    return false;
+}
+
+/* lost_events: before the maps were swapped. What is lost between that and PASS_BEGIN is counted in
+ * its record, but its bits are in the generation that this pass does not read (fault 7). */
 static void begun(struct hf_engine *engine, const struct hf_pass_body *body,
-                  const struct hf_capture_view *view, uint64_t epoch)
+                  const struct hf_capture_view *view, uint64_t epoch, uint64_t lost_events)
 {
     struct hf_saved *now = &engine->state.now;
     bool returned = engine->mode == HF_CAPTURE_DIRTY;
+    /* The pass of an added disk does not end a GAP: one over all disks takes its place. */
+    bool replace =
+        (hf_le16_get(body->flags) & HF_PASS_ADDED_DISK) && gap_comes_before(engine, view->position);
 
     now->pass = hf_le64_get(body->pass);
     now->pass_kind = body->kind;
@@ -129,9 +153,9 @@ static void begun(struct hf_engine *engine, const struct hf_pass_body *body,
     now->pass_batch = 0;
     now->pass_epoch = epoch;
     now->pass_mask = hf_le64_get(body->disk_mask);
-    now->lost_events = view->record->lost_events;
+    now->lost_events = lost_events;
     now->next_kind = 0;
-    engine->replace_pass = false;
+    engine->replace_pass = replace;
     if (returned)
         engine->return_ns = hf_engine_now(engine);
     pthread_mutex_lock(&engine->status_lock);
@@ -145,12 +169,15 @@ static int begin(struct hf_engine *engine)
     struct hf_saved *now = &engine->state.now;
     struct hf_pass_progress progress;
     struct hf_pass_body body;
+    struct hf_capture_stats before;
     struct hf_capture_view view;
     uint64_t position, epoch;
     int error = 0;
 
     if (now->next_kind == HF_PASS_FULL || now->next_kind == HF_PASS_HASH)
         error = hf_engine_lose_all(engine, hf_engine_slots(engine));
+    if (!error)
+        error = source->ops->stats(source, &before);
     if (error)
         return error;
     choose(engine, &body);
@@ -165,7 +192,7 @@ static int begin(struct hf_engine *engine)
         error = source->ops->peek(source, position, &view);
     if (error)
         return error;
-    begun(engine, &body, &view, epoch);
+    begun(engine, &body, &view, epoch, before.lost_events);
     error = pass_plan_start(engine, 0);
     if (error)
         return error;
@@ -189,20 +216,24 @@ static void end(struct hf_engine *engine, uint64_t batches)
     struct hf_pass_body body = {
         .kind = (uint8_t)now->pass_kind,
         .version = 1,
-        .flags = hf_le16_of(HF_PASS_COMPLETE),
         .pass = hf_le64_of(now->pass),
         .disk_mask = hf_le64_of(now->pass_mask),
         .batches = hf_le64_of(batches),
     };
+    struct hf_capture_stats stats;
     struct hf_capture_view view;
     uint64_t position;
     bool complete;
 
+    if (source->ops->stats(source, &stats))
+        return;
+    complete = stats.lost_events == now->lost_events;
+    body.flags = hf_le16_of(complete ? HF_PASS_COMPLETE : 0);
     /* DIRTY or full: what was lost needs another pass, or there is room a moment later. */
     if (source->ops->mark(source, HF_RECORD_PASS_END, &body, sizeof(body), true, &position, NULL) ||
         source->ops->peek(source, position, &view))
         return;
-    complete = view.record->lost_events == now->lost_events;
+    complete = complete && view.record->lost_events == now->lost_events;
     if (complete)
         now->complete_mask |= now->pass_mask;
     hf_engine_say(engine, HF_LOG_INFO, "pass %llu ended%s", (unsigned long long)now->pass,
@@ -276,6 +307,23 @@ static void report_mode(struct hf_engine *engine, const struct hf_capture_stats 
     engine->cause = stats->cause;
 }
 
+/*
+ * Something was lost of a disk that points claim, and no pass could begin (no link, another pass):
+ * a NOTE, which is sent as a GAP, so that nothing captured from here on is taken for a point (A2).
+ */
+static void tell_loss(struct hf_engine *engine, const struct hf_capture_stats *stats)
+{
+    struct hf_saved *now = &engine->state.now;
+    uint64_t boot_ns = hf_engine_now(engine);
+
+    if (engine->mode != HF_CAPTURE_DATA || stats->lost_events == now->lost_events ||
+        stats->lost_events == engine->told_lost_events)
+        return;
+    if ((lossy_slots(engine) & now->complete_mask) == 0 ||
+        hf_engine_put(engine, HF_RECORD_NOTE, &boot_ns, sizeof(boot_ns), true, NULL) == 0)
+        engine->told_lost_events = stats->lost_events;
+}
+
 void hf_engine_pass_end_if_done(struct hf_engine *engine)
 {
     uint64_t batches;
@@ -290,4 +338,5 @@ void hf_engine_pass_upkeep(struct hf_engine *engine, const struct hf_capture_sta
     report_mode(engine, stats);
     if (is_due(engine, stats))
         report_begin_error(engine, begin(engine));
+    tell_loss(engine, stats);
 }

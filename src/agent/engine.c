@@ -62,6 +62,7 @@ int hf_engine_adopt(struct hf_engine *engine)
     }
     engine->mode = HF_CAPTURE_DATA; /* so that the first DIRTY is told */
     engine->resized_seq = now->released.seq;
+    engine->told_lost_events = now->lost_events;
     engine->generation_ns = hf_engine_now(engine);
     hf_engine_ship_from(engine, &now->released);
     pthread_mutex_lock(&engine->status_lock);

@@ -266,3 +266,13 @@ uint64_t hf_fake_map_count(struct hf_fake_source *fake, unsigned number,
 {
     return hf_bitmap_count(&fake->slots[fake->disks[number].slot].maps[kind][generation]);
 }
+
+void hf_fake_lose_at_pass_begin(struct hf_fake_source *fake, unsigned number, uint64_t offset,
+                                uint64_t length, uint8_t value)
+{
+    HF_ASSERT(fake->disks[number].slot >= 0);
+    memset(fake->disks[number].data + offset, value, length);
+    fake->lose_at_begin_slot = (unsigned)fake->disks[number].slot;
+    fake->lose_at_begin_offset = offset;
+    fake->lose_at_begin_length = length;
+}

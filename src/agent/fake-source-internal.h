@@ -64,6 +64,8 @@ struct hf_fake_source {
     size_t record_first, record_count;
     uint64_t consumer, producer;
     struct fake_inflight inflight[INFLIGHT_MAX];
+    unsigned lose_at_begin_slot; /* a range lost in the middle of the next pass's beginning */
+    uint64_t lose_at_begin_offset, lose_at_begin_length; /* length 0: none */
     struct fake_snapshot snapshots[SNAPSHOTS_MAX];
     size_t snapshot_count;
     enum hf_capture_mode mode;

@@ -200,6 +200,15 @@ static int fake_force_dirty(struct hf_source *source, enum hf_capture_cause caus
     return 0;
 }
 
+/* Between the swap of the maps and the mark of a pass, writes go on. */
+static void lose_while_beginning(struct hf_fake_source *fake)
+{
+    if (fake->lose_at_begin_length)
+        hf_fake_lose(fake, fake->lose_at_begin_slot, fake->lose_at_begin_offset,
+                     fake->lose_at_begin_length);
+    fake->lose_at_begin_length = 0;
+}
+
 static int fake_data_begin(struct hf_source *source, uint32_t kind, const void *payload,
                            size_t bytes, uint64_t *ret_position, uint64_t *ret_epoch)
 {
@@ -220,6 +229,7 @@ static int fake_data_begin(struct hf_source *source, uint32_t kind, const void *
     fake->mode = HF_CAPTURE_DATA;
     fake->cause = HF_CAUSE_NONE;
     swap_maps(fake, HF_MAP_LOST);
+    lose_while_beginning(fake);
     error = put_mark(fake, kind, payload, bytes, ret_position, NULL);
     *ret_epoch = ++fake->epoch;
     return error;
@@ -235,10 +245,11 @@ static int fake_pass_begin(struct hf_source *source, uint32_t target_mask, uint3
     (void)target_mask;
     if (fake->mode == HF_CAPTURE_DIRTY)
         return -EAGAIN;
+    swap_maps(fake, HF_MAP_LOST);
+    lose_while_beginning(fake);
     error = put_mark(fake, kind, payload, bytes, ret_position, NULL);
     if (error)
         return error;
-    swap_maps(fake, HF_MAP_LOST);
     *ret_epoch = ++fake->epoch;
     return 0;
 }

@@ -42,6 +42,11 @@ unsigned hf_fake_issue(struct hf_fake_source *fake, unsigned number, uint64_t of
                        const void *content, uint64_t length);
 void hf_fake_complete(struct hf_fake_source *fake, unsigned handle, bool failed);
 
+/* A write of `value` bytes is lost (an unreadable page) after the next pass's beginning has swapped
+ * the maps, before its mark. */
+void hf_fake_lose_at_pass_begin(struct hf_fake_source *fake, unsigned number, uint64_t offset,
+                                uint64_t length, uint8_t value);
+
 /* Content of all disks at the mark with this point id, or NULL; one disk after the other. */
 const uint8_t *hf_fake_snapshot(struct hf_fake_source *fake, const struct hf_id *point,
                                 size_t *ret_size);

@@ -32,6 +32,7 @@ struct world {
     struct hf_digest digest;
     uint64_t pass, pass_seq, pass_batch, pass_mask;
     struct hf_digest pass_digest;
+    bool pass_added_disk; /* the pass says nothing of the other disks, at its end neither */
     bool consistent;
     uint64_t complete_mask;
 };
@@ -163,7 +164,8 @@ static void pass_begin(struct hf_fake_target *target, const struct hf_pass_body 
     world->pass_batch = 0;
     world->pass_mask = hf_le64_get(body->disk_mask);
     hf_digest_begin_pass(&world->stream.capture, world->pass, &world->pass_digest);
-    if ((hf_le16_get(body->flags) & HF_PASS_ADDED_DISK) == 0)
+    world->pass_added_disk = hf_le16_get(body->flags) & HF_PASS_ADDED_DISK;
+    if (!world->pass_added_disk)
         world->consistent = false;
     target->counts.passes_begun++;
 }
@@ -178,7 +180,8 @@ static void pass_end(struct hf_fake_target *target, const struct hf_pass_body *b
         target->counts.refused++;
         return;
     }
-    world->consistent = true;
+    if (!world->pass_added_disk)
+        world->consistent = true;
     world->complete_mask |= world->pass_mask;
     target->counts.passes_complete++;
 }

@@ -150,6 +150,47 @@ static void a_failed_write_is_repaired_and_no_point_lies_before_that(void **stat
     hf_test_world_done(&world);
 }
 
+static void fault_7_what_is_lost_while_a_pass_begins_is_not_forgotten(void **state)
+{
+    struct hf_test_world world;
+    uint64_t pass;
+
+    (void)state;
+    hf_test_world_make(&world, 1, RING_BYTES, 27);
+    hf_test_settle(&world);
+    assert_int_equal(hf_engine_resync(world.engine, false, &pass), 0);
+    hf_fake_lose_at_pass_begin(world.source, 0, 65536, 4096, 0x77);
+    hf_test_settle(&world);
+    hf_test_assert_right(&world);
+    assert_int_equal(hf_fake_map_count(world.source, 0, HF_MAP_LOST, HF_GENERATION_CURRENT), 0);
+    assert_int_equal(hf_test_status(&world)->passes, 3); /* initial, resync, what was lost */
+    hf_test_world_done(&world);
+}
+
+static void a_loss_without_a_link_ends_the_points_at_once(void **state)
+{
+    struct hf_fake_target_counts before;
+    struct hf_test_world world;
+    uint8_t content[4096] = {0};
+    unsigned handle;
+
+    (void)state;
+    hf_test_world_make(&world, 1, RING_BYTES, 29);
+    hf_test_settle(&world);
+    before = hf_test_counts(&world);
+    hf_fake_target_cut(world.target, true);
+    handle = hf_fake_issue(world.source, 0, 4096, content, sizeof(content));
+    hf_fake_complete(world.source, handle, true);
+    world.clock.boot_ns += 150 * HF_NS_PER_MS;
+    hf_test_steps(&world, 2);
+    hf_test_write(&world); /* behind what tells of the loss */
+    hf_fake_target_cut(world.target, false);
+    hf_test_settle(&world);
+    hf_test_assert_right(&world);
+    assert_int_equal(hf_test_counts(&world).gaps, before.gaps + 1);
+    hf_test_world_done(&world);
+}
+
 static uint64_t unconfirmed(struct hf_test_world *world)
 {
     return hf_fake_map_count(world->source, 0, HF_MAP_UNCONFIRMED, HF_GENERATION_OLD) +
@@ -308,6 +349,34 @@ static void an_added_disk_does_not_disturb_the_others(void **state)
     hf_test_world_done(&world);
 }
 
+static void points_go_on_after_a_disk_was_added_without_a_link_and_a_mark_set(void **state)
+{
+    struct hf_engine_point point;
+    struct hf_test_world world;
+    uint64_t points;
+    unsigned slot;
+
+    (void)state;
+    hf_test_world_make(&world, 1, RING_BYTES, 28);
+    hf_test_settle(&world);
+    hf_fake_target_cut(world.target, true);
+    hf_test_steps(&world, 20);
+    hf_fake_disk_make(world.source, 1, HF_TEST_DISK_BYTES, &world.disks[1]);
+    assert_int_equal(hf_engine_disk_add(world.engine, &world.disks[1], "/dev/d1", &slot), 0);
+    world.disk_count = 2;
+    (void)hf_engine_mark(world.engine, HF_MARK_CRASH, NULL, &point);
+    hf_test_steps(&world, 20);
+    hf_fake_target_cut(world.target, false);
+    hf_test_settle(&world);
+    assert_true(hf_fake_target_consistent(world.target));
+    points = hf_test_counts(&world).points;
+    hf_test_mark(&world);
+    hf_test_settle(&world);
+    assert_int_equal(hf_test_counts(&world).points, points + 1);
+    hf_test_assert_right(&world);
+    hf_test_world_done(&world);
+}
+
 static void a_removed_disk_leaves_the_rest_protected(void **state)
 {
     struct hf_test_world world;
@@ -418,6 +487,8 @@ int main(void)
         cmocka_unit_test(fault_1_overflow_ends_in_gap_pass_and_a_right_replica),
         cmocka_unit_test(no_point_can_be_set_while_dirty),
         cmocka_unit_test(a_failed_write_is_repaired_and_no_point_lies_before_that),
+        cmocka_unit_test(fault_7_what_is_lost_while_a_pass_begins_is_not_forgotten),
+        cmocka_unit_test(a_loss_without_a_link_ends_the_points_at_once),
         cmocka_unit_test(confirmed_generations_are_cleared),
         cmocka_unit_test(fault_7_nothing_is_cleared_without_an_acknowledgement),
         cmocka_unit_test(fault_7_a_wrong_digest_clears_nothing_and_means_diverged),
@@ -425,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_newer_epoch_supersedes_this_machine),
         cmocka_unit_test(a_growing_disk_goes_on_without_starting_over),
         cmocka_unit_test(an_added_disk_does_not_disturb_the_others),
+        cmocka_unit_test(points_go_on_after_a_disk_was_added_without_a_link_and_a_mark_set),
         cmocka_unit_test(a_removed_disk_leaves_the_rest_protected),
         cmocka_unit_test(without_credit_everything_waits_in_the_ring),
         cmocka_unit_test(lag_is_measured_from_write_to_durable),
