@@ -120,32 +120,44 @@ static int read_body(struct hf_machine *machine, const struct hf_batch *batch, u
     return hf_batch_record_content(batch, index, machine->scratch, ret_length);
 }
 
-static bool completes_pass(struct hf_machine *machine, const struct hf_batch *batch, uint32_t index,
-                           struct hf_pass_body *ret_body)
+/* Whether the record is of `type`, PASS_BEGIN or PASS_END, and what it says. */
+static bool read_pass(struct hf_machine *machine, const struct hf_batch *batch, uint32_t index,
+                      uint8_t type, struct hf_pass_body *ret_body)
 {
     size_t length;
 
-    if (batch->records[index].type != HF_RECORD_PASS_END ||
-        read_body(machine, batch, index, &length) < 0 || length != sizeof(*ret_body))
+    if (batch->records[index].type != type || read_body(machine, batch, index, &length) < 0 ||
+        length != sizeof(*ret_body))
         return false;
     memcpy(ret_body, machine->scratch, sizeof(*ret_body));
-    return hf_le16_get(ret_body->flags) & HF_PASS_COMPLETE;
+    return true;
+}
+
+static bool pass_is_here(struct hf_machine *machine, const struct hf_pass_body *end)
+{
+    struct hf_journal_progress progress;
+    uint64_t pass = hf_le64_get(end->pass), batches = hf_le64_get(end->batches);
+
+    hf_machine_appended(machine, &progress);
+    return machine->state.pass.number == pass &&
+           (batches == 0 || (progress.pass == pass && progress.pass_batch >= batches));
 }
 
 /* What a complete pass consists of is here, and durable, before its end is kept. */
 static int settle_pass(struct hf_machine *machine, const struct hf_batch *batch)
 {
-    struct hf_journal_progress progress;
     struct hf_pass_body body;
+    uint64_t begun = 0; /* in this very batch: only a pass that found nothing to send ends in it */
     int r = 0;
 
     for (uint32_t i = 0; r == 0 && i < batch->record_count; i++) {
-        if (!completes_pass(machine, batch, i, &body))
+        if (read_pass(machine, batch, i, HF_RECORD_PASS_BEGIN, &body))
+            begun = hf_le64_get(body.pass);
+        if (!read_pass(machine, batch, i, HF_RECORD_PASS_END, &body) ||
+            !(hf_le16_get(body.flags) & HF_PASS_COMPLETE))
             continue;
-        hf_machine_appended(machine, &progress);
-        if (machine->state.pass.number != hf_le64_get(body.pass) ||
-            (hf_le64_get(body.batches) > 0 && (progress.pass != hf_le64_get(body.pass) ||
-                                               progress.pass_batch < hf_le64_get(body.batches))))
+        if (begun != 0 ? begun != hf_le64_get(body.pass) || hf_le64_get(body.batches) != 0
+                       : !pass_is_here(machine, &body))
             return -HF_EPROTO;
         r = hf_machine_sync(machine);
     }

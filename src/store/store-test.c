@@ -344,7 +344,7 @@ int hf_test_flush(struct hf_test_source *source)
 
     source->test->clock.boot_ns += 100 * HF_NS_PER_MS;
     source->test->clock.wall_ns += 100 * (int64_t)HF_NS_PER_MS;
-    if (!source->in_batch)
+    if (!source->in_batch || source->hold)
         return 0;
     source->in_batch = false;
     r = hf_batch_finish(source->builder, source->test->clock.wall_ns, &data, &size,

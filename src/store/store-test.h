@@ -31,6 +31,7 @@ struct hf_test_source {
     struct hf_batch_builder *builder;
     struct hf_batch_builder *pass_builder;
     bool in_batch;
+    bool hold; /* hf_test_flush waits: what follows goes into the same batch */
     struct hf_stream_id stream;
     uint64_t base;
     uint64_t seq; /* end of what was recorded */
