@@ -82,6 +82,7 @@ int hf_base_open(struct hf_io *io, const struct hf_id *machine, uint16_t disk, b
         return r;
     }
     *ret_base = base;
+    pthread_mutex_init(&ret_base->sync_lock, NULL);
     return 0;
 }
 
@@ -147,11 +148,11 @@ int hf_base_write_sums(struct hf_base_image *base, uint64_t first, uint32_t coun
 {
     int r = 0;
 
-    base->dirty = true;
     for (uint32_t done = 0, n; r == 0 && done < count; done += n) {
         n = HF_MIN(count - done, SUMS_PER_WRITE);
         r = write_sum_sectors(base, first + done, n, sums + done);
     }
+    base->changes++;
     return r;
 }
 
@@ -183,7 +184,6 @@ int hf_base_write(struct hf_base_image *base, uint64_t first, uint32_t count, co
     size_t op_count = 0;
     int r = 0;
 
-    base->dirty = true;
     for (uint32_t i = 0, n; r == 0 && i < count; i += n) {
         n = HF_MIN(same_kind(sums, i, count), RUN_BYTES_MAX / HF_STORE_BLOCK);
         if (sums[i] == 0) {
@@ -204,6 +204,7 @@ int hf_base_write(struct hf_base_image *base, uint64_t first, uint32_t count, co
     }
     if (r == 0 && op_count > 0)
         r = hf_io_run(base->io, ops, op_count);
+    base->changes++;
     return r;
 }
 
@@ -214,26 +215,30 @@ int hf_base_sync_sums(struct hf_base_image *base)
 
 int hf_base_sync(struct hf_base_image *base)
 {
-    int r;
+    uint64_t changes;
+    int r = 0;
 
-    if (!base->dirty)
-        return 0;
-    base->dirty = false;
-    r = hf_io_sync(base->sums);
-    if (r == 0)
-        r = hf_io_sync(base->data);
-    if (r < 0)
-        base->dirty = true;
+    pthread_mutex_lock(&base->sync_lock);
+    changes = base->changes;
+    if (changes != base->synced) {
+        r = hf_io_sync(base->sums);
+        if (r == 0)
+            r = hf_io_sync(base->data);
+        if (r == 0)
+            base->synced = changes;
+    }
+    pthread_mutex_unlock(&base->sync_lock);
     return r;
 }
 
 int hf_base_reset(struct hf_base_image *base)
 {
-    int r;
+    int r = hf_io_truncate(base->sums, 0);
 
-    base->dirty = true;
-    r = hf_io_truncate(base->sums, 0);
-    return r < 0 ? r : hf_io_truncate(base->data, 0);
+    if (r == 0)
+        r = hf_io_truncate(base->data, 0);
+    base->changes++;
+    return r;
 }
 
 static bool file_is_hole(struct hf_file *file, uint64_t offset, uint64_t length)

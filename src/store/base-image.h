@@ -10,6 +10,7 @@
 #ifndef HF_STORE_BASE_IMAGE_H
 #define HF_STORE_BASE_IMAGE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "store/store.h"
@@ -20,7 +21,11 @@ struct hf_base_image {
     struct hf_io *io;     /* borrowed */
     struct hf_file *data; /* NULL: nothing was ever written (readers) */
     struct hf_file *sums;
-    _Atomic bool dirty; /* written since the last sync */
+    /* A sync may run beside writes and beside another sync (merging, a first pass): what it counts
+     * as durable are the changes that had returned when it began. */
+    _Atomic uint64_t changes;
+    pthread_mutex_t sync_lock; /* guards synced */
+    uint64_t synced;           /* so many changes are durable */
 };
 
 /* The sum of one block of HF_STORE_BLOCK bytes. Any thread. */

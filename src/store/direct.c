@@ -491,20 +491,21 @@ static void set_durable(struct hf_machine *machine, const struct hf_direct_progr
 int hf_direct_sync(struct hf_machine *machine)
 {
     struct hf_direct_progress appended;
-    int r;
+    int r = 0;
 
-    if (machine->direct.failed)
-        return -HF_ESYNC;
-    if (!is_behind(machine, &appended))
-        return 0;
+    /* Looked at under the lock: of two syncs the later one must not write the older progress. */
     pthread_mutex_lock(&machine->direct.sync_lock);
-    r = sync_images(machine);
-    if (r == 0)
-        r = write_progress(&machine->direct, &appended);
-    if (r == 0)
-        set_durable(machine, &appended);
-    else
-        machine->direct.failed = true;
+    if (machine->direct.failed) {
+        r = -HF_ESYNC;
+    } else if (is_behind(machine, &appended)) {
+        r = sync_images(machine);
+        if (r == 0)
+            r = write_progress(&machine->direct, &appended);
+        if (r == 0)
+            set_durable(machine, &appended);
+        else
+            machine->direct.failed = true;
+    }
     pthread_mutex_unlock(&machine->direct.sync_lock);
     return r;
 }
