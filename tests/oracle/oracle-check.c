@@ -25,6 +25,9 @@
 
 #define VIOLATIONS_SHOWN 10
 #define DISKS_MAX 8
+/* Positions inside a pass or behind a gap are no points: others are drawn, up to this many for one.
+ */
+#define DRAWS_MAX 3
 
 /* The calls that touched one sector, in the order they were made (they never overlap in time). */
 struct sector_history {
@@ -133,11 +136,15 @@ static uint64_t sector_number(struct judge *judge, const struct cut *cut, unsign
     return sector->number;
 }
 
+/* -HF_ENOPOINT: the store claims no point there. */
 static int read_view(struct judge *judge, const struct cut *cut)
 {
     struct hf_view_options options = {.position = cut->position};
     struct hf_view *view;
     int error = hf_view_open(judge->store, &judge->machine, &options, &view);
+
+    if (error == -HF_ENOPOINT)
+        return error;
 
     for (unsigned disk = 0; error == 0 && disk < judge->record->disks; disk++) {
         error = hf_view_read(view, (uint16_t)disk, 0, judge->image, judge->sectors * ORACLE_SECTOR);
@@ -213,18 +220,20 @@ static void judge_sector(struct judge *judge, const struct cut *cut, unsigned di
     violation(judge, cut, disk, index, "shows a call that was not made here", shown, 0);
 }
 
-static void judge_cut(struct judge *judge, struct cut *cut)
+static bool judge_cut(struct judge *judge, struct cut *cut)
 {
     uint64_t latest;
+    int error = read_view(judge, cut);
 
-    if (read_view(judge, cut) < 0)
-        return;
+    if (error < 0)
+        return error != -HF_ENOPOINT;
     latest = latest_shown_ns(judge);
     if (latest > cut->complete_before_ns)
         cut->complete_before_ns = latest;
     for (unsigned disk = 0; disk < judge->record->disks; disk++)
         for (uint64_t i = 0; i < judge->sectors; i++)
             judge_sector(judge, cut, disk, i);
+    return true;
 }
 
 /* ---- which cuts ---- */
@@ -274,8 +283,8 @@ static int each_mark(void *context, const struct hf_point *point)
     if (search->marks != NULL && mark_find(search->marks, id, &line)) {
         struct cut cut = {"mark", point->position, line.begin_ns, line.end_ns};
 
-        judge_cut(search->judge, &cut);
-        search->judged++;
+        if (judge_cut(search->judge, &cut))
+            search->judged++;
     }
     return 0;
 }
@@ -285,8 +294,10 @@ static uint64_t judge_positions(struct judge *judge, const struct mark_search *r
 {
     uint64_t state = seed * 2 + 1;
     uint64_t judged = 0;
+    uint64_t drawn = 0;
 
-    while (judged < wanted && range->last_position > range->first_position) {
+    while (judged < wanted && drawn++ < wanted * DRAWS_MAX &&
+           range->last_position > range->first_position) {
         struct cut cut = {"position", 0, 0, UINT64_MAX};
 
         state ^= state << 13;
@@ -294,8 +305,7 @@ static uint64_t judge_positions(struct judge *judge, const struct mark_search *r
         state ^= state << 17;
         cut.position =
             range->first_position + state % (range->last_position - range->first_position);
-        judge_cut(judge, &cut);
-        judged++;
+        judged += judge_cut(judge, &cut);
     }
     return judged;
 }

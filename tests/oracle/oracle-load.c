@@ -24,7 +24,9 @@
 #define GRANULE 65536
 #define DISKS_MAX 8
 #define THREADS_MAX 64
-#define PAUSE_ONE_IN 64 /* a pause now and then, so that gaps between writes occur too */
+#define PAUSE_ONE_IN 2 /* a pause now and then, so that gaps between writes occur too */
+#define PAUSE_US 4000
+#define SHORT_SECTORS 24 /* most calls have at most these */
 
 struct load {
     struct oracle_record *record;
@@ -61,6 +63,8 @@ static void choose_range(struct worker *worker, struct oracle_entry *entry)
     uint64_t first = random_next(worker) % sectors;
     uint64_t count = 1 + random_next(worker) % (sectors - first);
 
+    if (random_next(worker) % 8 != 0 && count > SHORT_SECTORS)
+        count = 1 + random_next(worker) % SHORT_SECTORS;
     if (random_next(worker) % 4 != 0) { /* mostly what file systems do: 4 KiB blocks */
         first &= ~UINT64_C(7);
         count = count < 8 ? 8 : count & ~UINT64_C(7);
@@ -124,7 +128,7 @@ static void *worker_main(void *context)
         else
             load->error = error;
         if (random_next(worker) % PAUSE_ONE_IN == 0)
-            usleep(500);
+            usleep(PAUSE_US);
     }
     free(buffer);
     return NULL;
