@@ -18,7 +18,7 @@ YAML
 
 mixed_load() { # seconds
     fio --output="$dir/fio.out" --direct=1 --ioengine=libaio --group_reporting \
-        --name=verified --filename="$one" --rw=randwrite --bssplit=4k/60:8k/20:64k/20 --iodepth=8 --size=48m --rate=8m --verify=crc32c --verify_fatal=1 \
+        --name=verified --filename="$one" --rw=randwrite --bssplit=4k/60:8k/20:64k/20 --iodepth=8 --size=48m --rate=8m --verify=crc32c --verify_fatal=1 --verify_state_save=0 \
         --name=large --filename="$two" --rw=write --bs=1m --iodepth=2 --size=48m --rate=20m --time_based --runtime="$1" \
         --name=trim --filename="$two" --rw=randtrim --bs=64k --offset=48m --size=16m --rate=2m --time_based --runtime="$1" \
         --name=odd --filename="$one" --offset=64m --size=32m --rw=randrw --bs=512-16k --blockalign=512 --iodepth=4 --rate=4m --time_based \
