@@ -449,6 +449,7 @@ int hf_test_protect(struct hf_test_source *source, unsigned disks)
     uint64_t mask = (UINT64_C(1) << disks) - 1;
     int r = hf_test_stream(source);
 
+    HF_ASSERT(disks > 0);
     for (uint16_t i = 0; r == 0 && i < disks; i++)
         r = hf_test_disk(source, HF_DISK_ADD, i, HF_TEST_DISK_BYTES);
     if (r == 0)

@@ -650,71 +650,6 @@ static void hashes_survive_an_orderly_stop_and_nothing_else(void **state)
     assert_int_equal(hf_hash128_compare(&before[3], &after[3]), 0);
 }
 
-/* ---- Time ---- */
-
-static void fault_39_a_time_the_clock_passed_twice_lists_candidates(void **state)
-{
-    struct fixture *f = *state;
-    struct hf_point points[HF_POINT_CANDIDATES_MAX];
-    size_t count = 0;
-
-    assert_int_equal(hf_test_protect(&f->source, 1), 0);
-    f->store.clock.wall_ns = 1700000100 * (int64_t)HF_NS_PER_S;
-    for (unsigned i = 0; i < 60; i++) {
-        assert_int_equal(hf_test_write(&f->source, 0, i * 512, 512), 0);
-        assert_int_equal(hf_test_flush(&f->source), 0);
-        if (i == 30)
-            f->store.clock.wall_ns -= 2 * (int64_t)HF_NS_PER_S; /* set back by two seconds */
-    }
-    assert_int_equal(hf_test_sync(&f->source), 0);
-    /* 1700000102 is 2023-11-14T22:15:02Z */
-    assert_int_equal(find(f, "2023-11-14T22:15:02.000Z", points, &count), -HF_EAMBIGUOUS);
-    assert_int_equal(count, 2);
-    assert_true(points[0].position < points[1].position);
-    assert_int_equal(points[0].wall_ns, points[1].wall_ns);
-    assert_int_equal(find(f, "2023-11-14T22:15:00.200Z", points, &count), 0);
-    assert_int_equal(find(f, "-0s", points, &count), 0);
-    assert_all_equal(f, 60);
-}
-
-static void fault_40_a_jump_of_the_clock_deletes_nothing(void **state)
-{
-    struct fixture *f = *state;
-    struct hf_machine_status before, after;
-
-    assert_int_equal(hf_test_protect(&f->source, 2), 0);
-    changes(f, 12);
-    assert_int_equal(hf_machine_status(f->store.machine, &before), 0);
-    f->store.clock.wall_ns += 30 * 86400 * (int64_t)HF_NS_PER_S;
-    changes(f, 3);
-    assert_int_equal(hf_test_maintain(&f->source), 0);
-    f->store.clock.wall_ns -= 60 * 86400 * (int64_t)HF_NS_PER_S;
-    changes(f, 3);
-    assert_int_equal(hf_test_maintain(&f->source), 0);
-    assert_int_equal(hf_machine_status(f->store.machine, &after), 0);
-    assert_int_equal(after.summary.oldest_openable, before.summary.oldest_openable);
-    assert_true(after.clock_jumps >= 2);
-    assert_all_equal(f, 12);
-}
-
-static void a_resynchronisation_destroys_no_point(void **state)
-{
-    struct fixture *f = *state;
-    struct hf_machine_status before, after;
-
-    assert_int_equal(hf_test_protect(&f->source, 2), 0);
-    changes(f, 30);
-    assert_int_equal(hf_test_maintain(&f->source), 0);
-    assert_int_equal(hf_machine_status(f->store.machine, &before), 0);
-    assert_int_equal(hf_test_gap(&f->source), 0);
-    assert_int_equal(hf_test_pass_begin(&f->source, HF_PASS_MAP, 0, 3), 0);
-    changes(f, 100); /* ten seconds and more of it, with a window of two */
-    assert_int_equal(hf_test_maintain(&f->source), 0);
-    assert_int_equal(hf_machine_status(f->store.machine, &after), 0);
-    assert_int_equal(after.summary.oldest_openable, before.summary.oldest_openable);
-    assert_all_equal(f, 10);
-}
-
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -737,10 +672,7 @@ int main(void)
         CASE(fault_35_a_store_that_was_set_back_shows_a_lower_generation),
         CASE(fault_35_a_merge_without_room_loses_nothing_and_ends_later),
         CASE(hashes_survive_an_orderly_stop_and_nothing_else),
-        CASE(fault_39_a_time_the_clock_passed_twice_lists_candidates),
-        CASE(fault_40_a_jump_of_the_clock_deletes_nothing),
         CASE(fault_42_a_point_inside_a_pass_is_listed_with_its_reason),
-        CASE(a_resynchronisation_destroys_no_point),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
