@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "store/point.h"
 #include "store/view.h"
+#include "measure.h"
 
 #define DISK_BYTES (64 * HF_GIB)
 #define READS 2000
@@ -25,27 +26,6 @@ static void must(int r, const char *what)
         return;
     fprintf(stderr, "%s: %s\n", what, hf_strerror(r));
     exit(1);
-}
-
-static double now_s(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static double resident_mib(void)
-{
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%*d %ld", &pages) != 1)
-        pages = 0;
-    fclose(file);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE) / (double)HF_MIB;
 }
 
 /* ---- Making the store ---- */
