@@ -80,9 +80,16 @@ static void *settler_main(void *context)
 static void *hasher_main(void *context)
 {
     struct hf_connection *connection = context;
+    int error;
 
-    while (hf_sink_hash(connection->sink) == 0)
-        ;
+    do
+        error = hf_sink_hash(connection->sink);
+    while (error == 0);
+    if (error != -ECANCELED) {
+        hf_log_error(&log_target, "%s: hashes cannot be sent: %s; the source will come back",
+                     hf_link_identity(connection->link), hf_strerror(error));
+        hf_connection_stop(connection);
+    }
     return NULL;
 }
 

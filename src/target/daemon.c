@@ -17,6 +17,7 @@
 #include "target/connection.h"
 
 #define ACCEPT_MS 1000
+#define ACCEPT_PAUSE_US 100000 /* after a failure: without descriptors left it fails at once */
 #define UPKEEP_STEP_BYTES (8 * HF_MIB)
 #define UPKEEP_PAUSE_US 200000
 
@@ -100,8 +101,10 @@ static void *accepting_main(void *context)
             start_connection(target, fd);
         else if (error == -ECANCELED)
             break;
-        else if (error != -ETIMEDOUT)
+        else if (error != -ETIMEDOUT) {
             hf_log_warn(&log_daemon, "accept: %s", hf_strerror(error));
+            usleep(ACCEPT_PAUSE_US);
+        }
     }
     return NULL;
 }

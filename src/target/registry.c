@@ -15,6 +15,7 @@ struct hf_registry_entry {
     bool attached;
     void (*evict)(void *context);
     void *evict_context;
+    int upkeep_error; /* of the last step: said once, not with each step. The upkeep's own */
 };
 
 struct hf_registry {
@@ -233,8 +234,9 @@ bool hf_registry_maintain(struct hf_registry *registry, uint64_t budget_bytes,
     for (size_t i = 0; (entry = entry_at(registry, i, &attached)) != NULL; i++) {
         int step = hf_machine_maintain(entry->machine, budget_bytes);
 
-        if (step < 0)
+        if (step < 0 && step != entry->upkeep_error)
             failed(context, &entry->id, step);
+        entry->upkeep_error = HF_MIN(step, 0);
         more |= step > 0;
     }
     return more;

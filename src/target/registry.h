@@ -40,8 +40,8 @@ int hf_registry_attach(struct hf_registry *registry, const struct hf_id *machine
 void hf_registry_detach(struct hf_registry *registry, struct hf_registry_entry *entry);
 struct hf_machine *hf_registry_machine(struct hf_registry_entry *entry);
 
-/* One round of upkeep over all machines; true when more is waiting. Blocks for disk I/O. One
- * thread. */
+/* One round of upkeep over all machines; true when more is waiting. `failed` is called when a
+ * machine's step fails otherwise than its last one did. Blocks for disk I/O. One thread. */
 bool hf_registry_maintain(struct hf_registry *registry, uint64_t budget_bytes,
                           void (*failed)(void *context, const struct hf_id *machine, int error),
                           void *context);

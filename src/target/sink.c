@@ -29,6 +29,7 @@ struct hf_sink {
     struct hf_id target;
     struct hf_registry_entry *entry; /* NULL until attached */
     struct hf_machine *machine;
+    struct hf_id machine_id;
 
     pthread_mutex_t lock;
     pthread_cond_t wake_settle;
@@ -209,19 +210,31 @@ static int accept_stream(struct hf_sink *sink, const struct hf_msg_attach_ok *ok
     return error;
 }
 
+/* A source that was told DIVERGED attaches its new capture over the same connection: the machine is
+ * held already, and no other one can be. */
+static int hold_machine(struct hf_sink *sink, const struct hf_id *machine)
+{
+    int error;
+
+    if (sink->entry != NULL)
+        return hf_id_equal(&sink->machine_id, machine) ? 0 : -HF_EPROTO;
+    error = hf_registry_attach(sink->registry, machine, sink->name, TAKEOVER_MS, sink->evicted,
+                               sink->evict_context, &sink->entry);
+    if (error < 0)
+        return error;
+    sink->machine_id = *machine;
+    sink->machine = hf_registry_machine(sink->entry);
+    return 0;
+}
+
 static int on_attach(struct hf_sink *sink, const struct hf_msg_attach *attach)
 {
     struct hf_attach_have have;
     struct hf_msg_attach_ok ok;
-    int error;
+    int error = hold_machine(sink, &attach->machine);
 
-    if (sink->entry != NULL)
-        return fail(sink, -HF_EPROTO);
-    error = hf_registry_attach(sink->registry, &attach->machine, sink->name, TAKEOVER_MS,
-                               sink->evicted, sink->evict_context, &sink->entry);
     if (error < 0)
         return fail(sink, error);
-    sink->machine = hf_registry_machine(sink->entry);
     error = machine_have(sink, attach, &have);
     if (error < 0)
         return fail(sink, error);
@@ -372,7 +385,7 @@ static int answer_hash(struct hf_sink *sink, const struct hf_msg_hash_get *get)
     error = hf_session_hash_list(session_lock(sink), &list);
     session_unlock(sink);
     free(hashes);
-    return error;
+    return error == -HF_EPROTO ? 0 : error; /* it is closing: nobody waits for the answer */
 }
 
 int hf_sink_hash(struct hf_sink *sink)

@@ -49,7 +49,8 @@ int hf_sink_event(struct hf_sink *sink, const struct hf_session_event *event);
  * store failed. */
 int hf_sink_settle(struct hf_sink *sink, int timeout_ms);
 
-/* [3] Waits for a hash request and answers it. 0, or -ECANCELED after hf_sink_stop. */
+/* [3] Waits for a hash request and answers it. 0, -ECANCELED after hf_sink_stop, or a negative code
+ * when it could not be answered: the connection has to end, or its source would wait for ever. */
 int hf_sink_hash(struct hf_sink *sink);
 
 /* Any thread: wakes [2] and [3] for good. */

@@ -301,6 +301,47 @@ static void a_source_that_comes_back_resumes_at_what_is_durable(void **state)
     pair_free(&pair);
 }
 
+static void a_source_that_diverged_attaches_its_new_capture_on_the_same_connection(void **state)
+{
+    struct world *world = *state;
+    struct hf_msg_attach attach = {.machine = machine_id, .machine_name = "m"};
+    struct pair pair;
+
+    attach.stream.capture = capture_id;
+    attach.seq_oldest = 4096; /* what came before was given away, to another store */
+    attach.seq_newest = 8192;
+    pair_make(world, "m", &pair);
+    assert_int_equal(hf_session_hello(pair.source), 0);
+    push(&pair);
+    expect(&pair, HF_MSG_HELLO_OK);
+    assert_int_equal(hf_session_attach(pair.source, &attach), 0);
+    push(&pair);
+    assert_int_equal(expect(&pair, HF_MSG_ATTACH_OK).u.attach_ok.verdict, HF_ATTACH_DIVERGED);
+
+    attach.stream.capture.bytes[5] = 5;
+    attach.seq_oldest = 0;
+    assert_int_equal(hf_session_attach(pair.source, &attach), 0);
+    push(&pair);
+    assert_int_equal(expect(&pair, HF_MSG_ATTACH_OK).u.attach_ok.verdict, HF_ATTACH_NEW);
+    pair_free(&pair);
+
+    /* another machine cannot be had on the way */
+    attach.seq_oldest = 4096;
+    pair_make(world, "m", &pair);
+    assert_int_equal(hf_session_hello(pair.source), 0);
+    push(&pair);
+    expect(&pair, HF_MSG_HELLO_OK);
+    attach.stream.capture.bytes[5] = 6;
+    assert_int_equal(hf_session_attach(pair.source, &attach), 0);
+    push(&pair);
+    assert_int_equal(expect(&pair, HF_MSG_ATTACH_OK).u.attach_ok.verdict, HF_ATTACH_DIVERGED);
+    attach.machine.bytes[0] = 77;
+    assert_int_equal(hf_session_attach(pair.source, &attach), 0);
+    push(&pair);
+    assert_int_equal(expect(&pair, HF_MSG_ERROR).u.error.code, HF_WIRE_EPROTOCOL);
+    pair_free(&pair);
+}
+
 static void security_9_a_machine_cannot_be_attached_under_another_certificate(void **state)
 {
     struct world *world = *state;
@@ -389,6 +430,9 @@ int main(void)
             world_make, world_free),
         cmocka_unit_test_setup_teardown(a_source_that_comes_back_resumes_at_what_is_durable,
                                         world_make, world_free),
+        cmocka_unit_test_setup_teardown(
+            a_source_that_diverged_attaches_its_new_capture_on_the_same_connection, world_make,
+            world_free),
         cmocka_unit_test_setup_teardown(
             security_9_a_machine_cannot_be_attached_under_another_certificate, world_make,
             world_free),
