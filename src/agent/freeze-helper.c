@@ -87,8 +87,12 @@ static void watchdog_main(struct helper *helper, int fd)
     char byte;
 
     prctl(PR_SET_NAME, "hf-thaw");
-    if (wait_fd(fd, helper->deadline_ns + WATCHDOG_GRACE_NS))
-        (void)!read(fd, &byte, 1); /* its end: the helper has thawed, or is no more */
+    /* Until the helper has thawed or is no more: a freeze that hangs beyond the deadline may
+     * succeed later, and the helper be stopped then. */
+    for (uint64_t at = helper->deadline_ns + WATCHDOG_GRACE_NS; !wait_fd(fd, at);
+         at = now_ns() + WATCHDOG_GRACE_NS)
+        thaw_all(helper);
+    (void)!read(fd, &byte, 1);
     thaw_all(helper);
     _exit(0);
 }
@@ -174,6 +178,8 @@ static int freeze_all(struct helper *helper, struct hf_freeze_reply *reply)
                      error == -EBUSY ? ": somebody else has frozen it" : "");
             return error;
         }
+        /* The watchdog may have met it half way, found nothing frozen and let go of it. */
+        helper->frozen[i] = 1;
         if (now_ns() >= helper->deadline_ns) {
             snprintf(reply->reason, sizeof(reply->reason),
                      "freezing took longer than freeze.timeout");
