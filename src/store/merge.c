@@ -124,7 +124,9 @@ static int map_windows(struct hf_machine *machine)
     if (merge->windows != NULL)
         memset(merge->windows, 0, merge->window_words * sizeof(*merge->windows));
     merge->window = 0;
+    pthread_mutex_lock(&machine->manifest_lock);
     from = hf_manifest_disk_from(&machine->manifest, (uint16_t)merge->disk);
+    pthread_mutex_unlock(&machine->manifest_lock);
     merge->resolver.from[merge->disk] = from;
     if (from < merge->position)
         r = hf_journal_reader_extents(merge->resolver.reader, (uint16_t)merge->disk, 0, INT64_MAX,
@@ -360,16 +362,17 @@ static int edit_base(void *context, struct hf_manifest *manifest)
     return hf_description_copy(&next->description, &manifest->description);
 }
 
-/* State and description at the new base_at; machine->manifest holds those at the old one. */
-static int find_new_base(struct hf_machine *machine, struct new_base *next)
+/* State and description at the new base_at, from those at the old one. */
+static int find_new_base(struct hf_machine *machine, const struct hf_manifest *manifest,
+                         struct new_base *next)
 {
     struct hf_timeline timeline;
     struct hf_replay replay = {
         .reader = machine->merge.resolver.reader,
-        .manifest = &machine->manifest,
+        .manifest = manifest,
         .position = machine->merge.position,
     };
-    int r = hf_timeline_build(replay.reader, &machine->manifest, replay.position, &timeline);
+    int r = hf_timeline_build(replay.reader, manifest, replay.position, &timeline);
 
     if (r < 0)
         return r;
@@ -380,8 +383,25 @@ static int find_new_base(struct hf_machine *machine, struct new_base *next)
     hf_timeline_clear(&timeline);
     if (r < 0)
         return r;
-    return hf_description_replay(replay.reader, &machine->manifest, replay.position,
-                                 &next->description);
+    return hf_description_replay(replay.reader, manifest, replay.position, &next->description);
+}
+
+/* From a copy: an epoch that rises or a first pass that begins replaces the manifest meanwhile. */
+static int find_from_copy(struct hf_machine *machine, struct new_base *next)
+{
+    struct hf_manifest *copy = calloc(1, sizeof(*copy));
+    int r;
+
+    if (copy == NULL)
+        return -ENOMEM;
+    pthread_mutex_lock(&machine->manifest_lock);
+    r = hf_manifest_copy(&machine->manifest, copy);
+    pthread_mutex_unlock(&machine->manifest_lock);
+    if (r == 0)
+        r = find_new_base(machine, copy, next);
+    hf_manifest_clear(copy);
+    free(copy);
+    return r;
 }
 
 static int drop_segments(struct hf_machine *machine, uint64_t position)
@@ -409,7 +429,7 @@ static int merge_finish(struct hf_machine *machine)
     int r = -ENOMEM;
 
     if (next != NULL)
-        r = find_new_base(machine, next);
+        r = find_from_copy(machine, next);
     if (r == 0)
         r = sync_content(machine);
     if (r == 0)
