@@ -38,7 +38,9 @@ struct hf_engine {
     bool pending; /* a finished batch that the link did not take yet */
     const void *pending_data;
     size_t pending_size;
-    struct hf_chain sent; /* behind the last batch finished */
+    struct hf_chain sent;            /* behind the last batch finished */
+    struct hf_msg_hash_get question; /* of a HASH pass; valid when it waits for the link */
+    bool question_waits;
     uint64_t resized_seq; /* newest RESIZE record acted on */
 
     /* the link */

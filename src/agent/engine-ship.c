@@ -172,21 +172,34 @@ int hf_engine_ship(struct hf_engine *engine)
     return engine->pending ? send_pending(engine) || work : work;
 }
 
+/* Questions of a HASH pass, as many as the link takes. One that it does not take is kept: for the
+ * pass it is asked, and asked once only. *ret_work: something went out. */
+static int ship_questions(struct hf_engine *engine, int *ret_work)
+{
+    struct hf_uplink *link = engine->options.link;
+    int error = 0;
+
+    while (!error &&
+           (engine->question_waits || hf_pass_hash_get(engine->pass, &engine->question))) {
+        error = link->ops->hash_get(link, &engine->question);
+        engine->question_waits = error == -EAGAIN;
+        if (!error)
+            *ret_work = 1;
+    }
+    return error == -EAGAIN ? 0 : error;
+}
+
 /* A pass's data goes out behind its PASS_BEGIN, and whenever the captured lane has nothing. */
 int hf_engine_ship_pass(struct hf_engine *engine)
 {
     struct hf_uplink *link = engine->options.link;
-    struct hf_msg_hash_get get;
     const void *data;
     size_t size;
-    int error = 0, work = 0;
+    int error, work = 0;
 
     if (engine->state.now.pass == 0 || engine->pending)
         return 0;
-    while (error == 0 && hf_pass_hash_get(engine->pass, &get)) {
-        error = link->ops->hash_get(link, &get);
-        work = 1;
-    }
+    error = ship_questions(engine, &work);
     if (error == 0 && engine->sent.seq >= engine->state.now.pass_seq &&
         hf_pass_peek(engine->pass, &data, &size)) {
         error = link->ops->batch(link, data, size);

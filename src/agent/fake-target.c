@@ -11,10 +11,11 @@
 
 #include "base/base.h"
 #include "base/error.h"
+#include "wire/session.h"
 
 #define LOG_MAX 65536
 #define EVENTS_MAX 256
-#define HASHES_MAX 4096
+#define HASHES_MAX 32768
 #define SECRET 0x5ec4e7u
 
 struct image {
@@ -432,14 +433,28 @@ static int uplink_batch(struct hf_uplink *uplink, const void *data, size_t size)
     return 0;
 }
 
+/* Whose answers were not taken yet. */
+static size_t questions(const struct hf_fake_target *target)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < target->event_count; i++)
+        count += target->events[(target->event_first + i) % EVENTS_MAX].type == HF_MSG_HASH_LIST;
+    return count;
+}
+
 static int uplink_hash_get(struct hf_uplink *uplink, const struct hf_msg_hash_get *get)
 {
     struct hf_fake_target *target = target_of(uplink);
     struct image *image = &target->images[get->disk];
     size_t place = (target->event_first + target->event_count) % EVENTS_MAX;
-    struct hf_uplink_event *event = event_push(target, HF_MSG_HASH_LIST);
-    struct hf_msg_hash_list *list = &event->u.hash_list;
+    struct hf_uplink_event *event;
+    struct hf_msg_hash_list *list;
 
+    if (questions(target) >= HF_SESSION_HASH_GETS_MAX)
+        return -EAGAIN;
+    event = event_push(target, HF_MSG_HASH_LIST);
+    list = &event->u.hash_list;
     target->counts.hash_requests++;
     *list = (struct hf_msg_hash_list){.request = get->request, .secret = SECRET};
     if ((target->base_mask >> get->disk & 1) == 0 ||

@@ -265,6 +265,29 @@ static void fault_7_a_wrong_digest_clears_nothing_and_means_diverged(void **stat
     hf_test_world_done(&world);
 }
 
+static void more_questions_of_a_checksum_pass_than_may_be_under_way_are_all_asked(void **state)
+{
+    const uint64_t large = 4 * HF_TEST_DISK_BYTES;
+    struct hf_test_world world;
+    uint64_t size;
+    unsigned slot;
+
+    (void)state;
+    hf_test_world_make(&world, 1, (uint64_t)64 << 20, 30);
+    hf_fake_disk_make(world.source, 1, large, &world.disks[1]);
+    assert_int_equal(hf_engine_disk_add(world.engine, &world.disks[1], "/dev/d1", &slot), 0);
+    world.disk_count = 2;
+    hf_test_settle(&world);
+    hf_fake_target_forget_stream(world.target);
+    hf_fake_target_crash(world.target);
+    for (uint64_t at = 0; at < large; at += 131072) /* every second 64 KiB block: 32 questions */
+        hf_fake_disk_data(world.source, 1, &size)[at] ^= 0xff;
+    hf_test_settle(&world);
+    hf_test_assert_right(&world);
+    assert_true(hf_test_counts(&world).hash_requests > 32);
+    hf_test_world_done(&world);
+}
+
 static void lost_by_a_hop_sends_what_was_unconfirmed(void **state)
 {
     struct hf_fake_target_counts before, after;
@@ -492,6 +515,7 @@ int main(void)
         cmocka_unit_test(confirmed_generations_are_cleared),
         cmocka_unit_test(fault_7_nothing_is_cleared_without_an_acknowledgement),
         cmocka_unit_test(fault_7_a_wrong_digest_clears_nothing_and_means_diverged),
+        cmocka_unit_test(more_questions_of_a_checksum_pass_than_may_be_under_way_are_all_asked),
         cmocka_unit_test(lost_by_a_hop_sends_what_was_unconfirmed),
         cmocka_unit_test(a_newer_epoch_supersedes_this_machine),
         cmocka_unit_test(a_growing_disk_goes_on_without_starting_over),
