@@ -151,7 +151,7 @@ void hf_engine_ack(struct hf_engine *engine, const struct hf_msg_ack *ack, uint6
 /* ---- a hop lost what it had acknowledged ---- */
 
 static int lose_generation(struct hf_engine *engine, unsigned slot,
-                           enum hf_capture_generation generation)
+                           enum hf_capture_generation generation, bool *ret_any)
 {
     struct hf_source *source = engine->options.source;
     unsigned target = engine->options.target;
@@ -166,12 +166,14 @@ static int lose_generation(struct hf_engine *engine, unsigned slot,
         error = source->ops->map_set(source, slot, target, HF_MAP_LOST, offset, length);
         if (error)
             return error;
+        *ret_any = true;
         from = offset + length;
     }
 }
 
 /* Everything unconfirmed is in doubt: into the lost maps, and a GAP, so that no point is claimed
- * until the pass that the losses bring about has ended. */
+ * until the pass that the losses bring about has ended. Without anything unconfirmed there is no
+ * doubt, no pass, and nothing that would end a GAP. */
 int hf_engine_lost(struct hf_engine *engine)
 {
     struct hf_gap_body gap = {
@@ -180,19 +182,20 @@ int hf_engine_lost(struct hf_engine *engine)
         .since_boot_ns = hf_le64_of(hf_engine_now(engine)),
     };
     uint64_t slots = hf_engine_slots(engine);
+    bool any = false;
     int error = 0;
 
     for (unsigned slot = 0; slot < HF_DISKS_MAX && !error; slot++) {
         if ((slots >> slot & 1) == 0)
             continue;
-        error = lose_generation(engine, slot, HF_GENERATION_OLD);
+        error = lose_generation(engine, slot, HF_GENERATION_OLD, &any);
         if (!error)
-            error = lose_generation(engine, slot, HF_GENERATION_CURRENT);
+            error = lose_generation(engine, slot, HF_GENERATION_CURRENT, &any);
     }
     pthread_mutex_lock(&engine->status_lock);
     engine->status.lost_messages++;
     pthread_mutex_unlock(&engine->status_lock);
-    if (error)
+    if (error || !any)
         return error;
     /* Without room for it, PASS_BEGIN says the same a moment later. */
     (void)hf_engine_put(engine, HF_RECORD_GAP, &gap, sizeof(gap), false, NULL);

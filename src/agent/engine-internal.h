@@ -10,7 +10,7 @@
 #include "agent/history.h"
 #include "agent/state.h"
 
-#define HF_ENGINE_UPKEEP_NS ((uint64_t)100 * 1000 * 1000)
+#define HF_ENGINE_UPKEEP_NS ((uint64_t)20 * 1000 * 1000) /* a loss is noticed this late */
 #define HF_ENGINE_HEARTBEAT_NS ((uint64_t)1000 * 1000 * 1000)
 #define HF_ENGINE_EXPIRE_NS ((uint64_t)10 * 1000 * 1000 * 1000)
 #define HF_ENGINE_EXPIRE_AGE_MS 120000

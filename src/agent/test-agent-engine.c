@@ -297,16 +297,37 @@ static void lost_by_a_hop_sends_what_was_unconfirmed(void **state)
     hf_test_world_make(&world, 1, RING_BYTES, 13);
     hf_test_settle(&world);
     idle(&world, 2000);
+    hf_fake_target_auto_sync(world.target, false);
     hf_test_write(&world);
     hf_test_steps(&world, 20);
     before = hf_test_counts(&world);
     hf_fake_target_lose(world.target);
+    hf_fake_target_auto_sync(world.target, true);
     hf_test_settle(&world);
     hf_test_assert_right(&world);
     after = hf_test_counts(&world);
     assert_int_equal(after.passes_complete, before.passes_complete + 1);
     assert_int_equal(after.gaps, before.gaps + 1);
     assert_true(after.pass_bytes - before.pass_bytes <= 136 * 1024);
+    hf_test_world_done(&world);
+}
+
+static void lost_by_a_hop_with_nothing_unconfirmed_changes_nothing(void **state)
+{
+    struct hf_fake_target_counts before;
+    struct hf_test_world world;
+
+    (void)state;
+    hf_test_world_make(&world, 1, RING_BYTES, 27);
+    hf_test_settle(&world);
+    hf_test_write(&world);
+    idle(&world, 3000);
+    assert_int_equal(unconfirmed(&world), 0);
+    before = hf_test_counts(&world);
+    hf_fake_target_lose(world.target);
+    hf_test_settle(&world);
+    hf_test_assert_right(&world);
+    assert_int_equal(hf_test_counts(&world).gaps, before.gaps);
     hf_test_world_done(&world);
 }
 
@@ -517,6 +538,7 @@ int main(void)
         cmocka_unit_test(fault_7_a_wrong_digest_clears_nothing_and_means_diverged),
         cmocka_unit_test(more_questions_of_a_checksum_pass_than_may_be_under_way_are_all_asked),
         cmocka_unit_test(lost_by_a_hop_sends_what_was_unconfirmed),
+        cmocka_unit_test(lost_by_a_hop_with_nothing_unconfirmed_changes_nothing),
         cmocka_unit_test(a_newer_epoch_supersedes_this_machine),
         cmocka_unit_test(a_growing_disk_goes_on_without_starting_over),
         cmocka_unit_test(an_added_disk_does_not_disturb_the_others),

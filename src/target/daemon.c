@@ -142,6 +142,7 @@ static void *reaping_main(void *context)
             any = true;
         } else if (any || !atomic_load(&target->stopping)) {
             pthread_cond_wait(&target->changed, &target->lock);
+            any = true; /* connections came while this waited: look again before ending */
         }
     }
     pthread_mutex_unlock(&target->lock);
