@@ -401,6 +401,11 @@ const char *hf_link_identity(const struct hf_link *link)
     return hf_conn_identity(link->conn);
 }
 
+int hf_link_check_denied(struct hf_link *link)
+{
+    return hf_conn_check_denied(link->conn);
+}
+
 void hf_link_stats(struct hf_link *link, struct hf_link_stats *ret_stats)
 {
     pthread_mutex_lock(&link->lock);

@@ -93,6 +93,8 @@ void hf_link_stop(struct hf_link *link);
 void hf_link_free(struct hf_link *link);
 
 const char *hf_link_identity(const struct hf_link *link); /* the peer's URI; lives as the link */
+/* As hf_conn_check_denied. Any thread. Reads a file. */
+int hf_link_check_denied(struct hf_link *link);
 
 /* Totals since the link began. */
 struct hf_link_stats {

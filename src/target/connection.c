@@ -12,12 +12,15 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "net/link.h"
 #include "target/sink.h"
 
 #define SETTLE_MS 500
+#define DENY_NS (10 * HF_NS_PER_S) /* how often an open connection is held against the deny list   \
+                                    */
 #define GOODBYE_MS 2000
 #define IDENTITY_PREFIX "holdfast://agent/"
 
@@ -60,15 +63,33 @@ static void evicted(void *context)
     hf_connection_stop(context);
 }
 
+/* 0, or HF_EIDENTITY: the certificate was put on the deny list while it is connected (SEC7). */
+static int check_denied(struct hf_connection *connection, uint64_t *due_ns)
+{
+    uint64_t now_ns = hf_clock_system()->ops->boot_ns(hf_clock_system());
+
+    if (now_ns < *due_ns)
+        return 0;
+    *due_ns = now_ns + DENY_NS;
+    return hf_link_check_denied(connection->link) < 0 ? -HF_EIDENTITY : 0;
+}
+
 static void *settler_main(void *context)
 {
     struct hf_connection *connection = context;
+    uint64_t deny_due_ns = 0;
     int error;
 
-    do
+    do {
         error = hf_sink_settle(connection->sink, SETTLE_MS);
-    while (error == 0);
-    if (error != -ECANCELED) {
+        if (error == 0)
+            error = check_denied(connection, &deny_due_ns);
+    } while (error == 0);
+    if (error == -HF_EIDENTITY) {
+        hf_log_warn(&log_target, "%s: its certificate is denied by now: disconnected",
+                    hf_link_identity(connection->link));
+        hf_connection_stop(connection);
+    } else if (error != -ECANCELED) {
         hf_log_error(&log_target, "%s: the store failed: %s; the source will come back",
                      hf_link_identity(connection->link), hf_strerror(error));
         hf_link_flush(connection->link, GOODBYE_MS); /* the source is told why */
