@@ -133,6 +133,7 @@ int hf_engine_disk_remove(struct hf_engine *engine, const struct hf_disk_identit
         hf_pass_stop(engine->pass);
         engine->replace_pass = true;
     }
+    hf_pass_quiesce(engine->pass);
     reader->ops->close(reader, (unsigned)slot);
     *ret_slot = (unsigned)slot;
     return 0;
@@ -155,6 +156,11 @@ int hf_engine_disk_confirm(struct hf_engine *engine, unsigned slot,
     if (error)
         return error;
     engine->begin_error = 0;
+    if (engine->state.now.pass) {
+        hf_pass_stop(engine->pass);
+        engine->replace_pass = true;
+    }
+    hf_pass_quiesce(engine->pass);
     reader->ops->close(reader, slot);
     error = reader->ops->open(reader, slot, path);
     if (!error)
@@ -197,6 +203,7 @@ int hf_engine_disks_restore(struct hf_engine *engine)
 
     memcpy(disks, engine->status.disks, sizeof(disks));
     memcpy(identities, engine->identities, sizeof(engine->identities));
+    hf_pass_quiesce(engine->pass);
     for (unsigned i = 0; i < count; i++)
         engine->options.reader->ops->close(engine->options.reader, disks[i].slot);
     pthread_mutex_lock(&engine->status_lock);

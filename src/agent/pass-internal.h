@@ -56,6 +56,7 @@ struct hf_pass {
     struct hf_pass_options options;
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    pthread_cond_t idle; /* the worker's step has ended */
 
     bool active;
     bool running; /* the link takes batches */
@@ -75,6 +76,7 @@ struct hf_pass {
     uint64_t acked;
     uint64_t batches;               /* finished so far: the number of the next one */
     bool tail_open;                 /* the worker holds records of an unfinished batch */
+    bool working;                   /* a step is under way */
     bool worker_busy;               /* the worker holds a range that is in no list */
     struct hf_pass_window *windows; /* HF_PASS_WINDOWS of them; used by HASH */
     uint64_t window_serial;

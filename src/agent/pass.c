@@ -37,6 +37,7 @@ int hf_pass_new(const struct hf_pass_options *options, struct hf_pass **ret_pass
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&pass->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    pthread_cond_init(&pass->idle, NULL);
     pass->windows = calloc(HF_PASS_WINDOWS, sizeof(*pass->windows));
     pass->buffer = aligned_alloc(HF_IO_ALIGN, HF_PASS_CHUNK_BYTES);
     if (pass->windows && pass->buffer)
@@ -58,6 +59,7 @@ void hf_pass_free(struct hf_pass *pass)
     for (size_t i = 0; i < HF_DISKS_MAX; i++)
         hf_bitmap_done(&pass->remaining[i]);
     hf_batch_builder_free(pass->builder);
+    pthread_cond_destroy(&pass->idle);
     pthread_cond_destroy(&pass->changed);
     pthread_mutex_destroy(&pass->lock);
     free(pass->windows);
@@ -390,7 +392,7 @@ static int copy_work(struct hf_pass *pass, uint64_t *ret_wait_ns)
     return error && error != -EAGAIN ? error : 1;
 }
 
-int hf_pass_work(struct hf_pass *pass, uint64_t *ret_wait_ns)
+static int work_step(struct hf_pass *pass, uint64_t *ret_wait_ns)
 {
     uint64_t now_ns = pass->options.clock->ops->boot_ns(pass->options.clock);
     bool ready, crowded;
@@ -412,6 +414,33 @@ int hf_pass_work(struct hf_pass *pass, uint64_t *ret_wait_ns)
     }
     return pass->worker_plan.kind == HF_PASS_HASH ? hf_pass_hash_work(pass, ret_wait_ns)
                                                   : copy_work(pass, ret_wait_ns);
+}
+
+static void set_working(struct hf_pass *pass, bool working)
+{
+    pthread_mutex_lock(&pass->lock);
+    pass->working = working;
+    if (!working)
+        pthread_cond_broadcast(&pass->idle);
+    pthread_mutex_unlock(&pass->lock);
+}
+
+int hf_pass_work(struct hf_pass *pass, uint64_t *ret_wait_ns)
+{
+    int result;
+
+    set_working(pass, true);
+    result = work_step(pass, ret_wait_ns);
+    set_working(pass, false);
+    return result;
+}
+
+void hf_pass_quiesce(struct hf_pass *pass)
+{
+    pthread_mutex_lock(&pass->lock);
+    while (pass->working)
+        pthread_cond_wait(&pass->idle, &pass->lock);
+    pthread_mutex_unlock(&pass->lock);
 }
 
 void hf_pass_wait(struct hf_pass *pass, uint64_t wait_ns)

@@ -60,6 +60,9 @@ struct hf_pass_plan {
 int hf_pass_start(struct hf_pass *pass, const struct hf_pass_plan *plan);
 /* Forgets the pass; the maps keep what is left. */
 void hf_pass_stop(struct hf_pass *pass);
+/* Waits until the worker's step under way, if any, has ended: after hf_pass_stop no disk is being
+ * read any more. Blocks for as long as a read does. */
+void hf_pass_quiesce(struct hf_pass *pass);
 bool hf_pass_active(struct hf_pass *pass);
 
 /* The link is attached and wants batch number `batch` next, whose chain begins at digest (NULL: the
