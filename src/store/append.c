@@ -292,6 +292,9 @@ static int append_parsed(struct hf_machine *machine, const struct hf_batch *batc
         r = append_captured(machine, batch);
     else if (r == 0)
         r = append_pass(machine, batch);
+    /* a write that failed may take batches before it along, when its segment is rescued */
+    if (r < 0 && r != -EALREADY && r != -HF_ECORRUPT && r != -HF_EPROTO && r != -HF_EDIVERGED)
+        machine->stale = true;
     if (r != -HF_ECORRUPT)
         note_hashes(machine, batch, r == 0 && batch->header->lane == HF_LANE_CAPTURED);
     return r;

@@ -121,6 +121,7 @@ static int serve(struct request *request, uint32_t count)
 {
     uint32_t run_max = (uint32_t)(READ_BYTES / request->block_size);
     bool *kept = calloc(count, sizeof(*kept));
+    struct hf_journal_progress durable;
     int r;
 
     if (kept == NULL)
@@ -130,8 +131,11 @@ static int serve(struct request *request, uint32_t count)
     /* a reader sees what is durable: so that everything noted before the marks is read after them
      */
     r = hf_machine_sync(request->machine);
+    hf_journal_durable(request->machine->journal, &durable);
     if (r == 0)
         r = hf_resolver_refresh(&request->machine->newest_resolver);
+    if (r == 0)
+        r = hf_resolver_covers(&request->machine->newest_resolver, &durable);
     for (uint32_t i = 0, n; r == 0 && i < count; i += n) {
         for (n = 1; i + n < count && n < run_max && kept[i + n] == kept[i];)
             n++;

@@ -219,7 +219,8 @@ static void save_hashes(struct hf_machine *machine)
 
     hf_machine_appended(machine, &appended);
     hf_machine_durable(machine, &durable);
-    if (same_progress(&appended, &durable))
+    /* after a failed sync they may be of content that is gone */
+    if (!machine->stale && same_progress(&appended, &durable))
         hf_newest_save(machine->store->io, &machine->id, &machine->newest, &durable,
                        machine->manifest.hash_secret);
 }

@@ -452,11 +452,13 @@ static int merge_finish(struct hf_machine *machine)
 
 static int merge_prepare(struct hf_machine *machine)
 {
+    struct hf_journal_progress durable;
     struct hf_merge *merge = &machine->merge;
     int r;
 
     if (merge->prepared)
         return 0;
+    hf_journal_durable(machine->journal, &durable);
     if (merge->has_resolver)
         r = hf_resolver_refresh(&merge->resolver);
     else
@@ -464,6 +466,9 @@ static int merge_prepare(struct hf_machine *machine)
     if (r < 0)
         return r;
     merge->has_resolver = true;
+    r = hf_resolver_covers(&merge->resolver, &durable);
+    if (r < 0)
+        return r;
     merge->prepared = true;
     merge->disk = 0;
     merge->mapped = false;

@@ -62,6 +62,23 @@ int hf_resolver_refresh(struct hf_resolver *resolver)
     return r;
 }
 
+int hf_resolver_covers(struct hf_resolver *resolver, const struct hf_journal_progress *durable)
+{
+    struct hf_journal_progress seen;
+    int r;
+
+    if (durable->seq == 0)
+        return 0;
+    pthread_mutex_lock(&resolver->lock);
+    r = hf_journal_reader_newest(resolver->reader, &seen);
+    pthread_mutex_unlock(&resolver->lock);
+    if (r < 0)
+        return r == -ENOENT ? -EAGAIN : r;
+    if (seen.position < durable->position)
+        return -EAGAIN;
+    return seen.pass == durable->pass && seen.pass_batch < durable->pass_batch ? -EAGAIN : 0;
+}
+
 /* ---- Painting ---- */
 
 static bool is_newer(const struct hf_journal_extent *a, const struct hf_journal_extent *b)

@@ -37,6 +37,13 @@ int hf_resolver_init(struct hf_resolver *resolver, struct hf_store *store,
 void hf_resolver_done(struct hf_resolver *resolver); /* NULL-safe on a zeroed struct */
 int hf_resolver_refresh(struct hf_resolver *resolver);
 
+/*
+ * Whether the reader sees everything up to `durable`, as it was before the refresh. After a write
+ * of the journal failed, readers may see less than is durable for a while: enough for a view, which
+ * then ends earlier, but nothing may be merged or hashed by it. 0, -EAGAIN, or an error of reading.
+ */
+int hf_resolver_covers(struct hf_resolver *resolver, const struct hf_journal_progress *durable);
+
 /* What is wanted of blocks, and what was found. */
 struct hf_resolve {
     uint16_t disk;
