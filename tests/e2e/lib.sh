@@ -166,6 +166,10 @@ start_target() { # [NAME=VALUE...]: for its environment
 
 stop_target() { end_process "$target_pid" "${1:-TERM}"; } # [signal]
 
+ends_in_order() { # pid: told to stop, it does, with success
+    kill -TERM "$1" && wait "$1" && forget e2e_pids "$1"
+}
+
 # A bad network between: agents that are configured after this go through it. proxy COMMAND speaks to it (proxy.c).
 start_proxy() {
     local port=$((target_port + 1))

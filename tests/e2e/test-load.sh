@@ -40,3 +40,5 @@ compare_export latest "$one" "$two"
 point_opens "$between"
 say "equal at rest: $(agent_status '"\(.counters.captured_records) records, \(.counters.captured_bytes) bytes captured, lag p50 \(.lag_ms.p50) ms, p99 \(.lag_ms.p99) ms"')"
 store_is_clean
+check ends_in_order "$target_pid" # once aborted: a connection was open, and its end was not waited for
+check ends_in_order "${agent_pids[$agent]}"
