@@ -11,7 +11,11 @@
  * address: the candidates are tried until the page reads as what we wrote. No luck is involved and
  * no disk is touched.
  *
- * Verified always: K from either source must show the random bytes of two pages made now.
+ * Verified always: K from any source must show the random bytes of two pages made now.
+ *
+ * Frame numbers are shown to the privileged only, and an agent gives that privilege up once its
+ * first capture stands. What was verified then is tried first for a later capture of the same
+ * process.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -24,6 +28,8 @@
 #define PAGE_STRUCT 64
 #define LINEAR_ALIGN (1ull << 30)
 #define CANDIDATES_MAX 65536 /* 64 TiB of memory */
+
+static _Atomic uint64_t k_verified; /* by this process; 0: none yet */
 
 struct probe {
     int fd;
@@ -154,7 +160,7 @@ int hf_capture_find_pages(struct hf_capture *capture)
     if (!rc && (!shows(capture, &probe, k) || !shows(capture, &second, k)))
         rc = -ENODATA;
     if (!rc)
-        capture->control->page_to_address = k;
+        capture->control->page_to_address = k_verified = k;
     memset(capture->state->page, 0, PAGE);
     probe_done(&second);
     probe_done(&probe);
