@@ -153,7 +153,8 @@ static void begun(struct hf_engine *engine, const struct hf_pass_body *body,
     now->pass_batch = 0;
     now->pass_epoch = epoch;
     now->pass_mask = hf_le64_get(body->disk_mask);
-    now->lost_events = lost_events;
+    /* Another number than that keeps it from ending complete, should we be killed before that. */
+    now->lost_events = replace ? lost_events - 1 : lost_events;
     now->next_kind = 0;
     engine->replace_pass = replace;
     if (returned)

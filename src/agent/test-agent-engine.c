@@ -393,32 +393,46 @@ static void an_added_disk_does_not_disturb_the_others(void **state)
     hf_test_world_done(&world);
 }
 
-static void points_go_on_after_a_disk_was_added_without_a_link_and_a_mark_set(void **state)
+/* Adds a disk while there is no link, with a mark behind it, and kills the agent `steps` after the
+ * beginning of the pass. */
+static void add_without_link(struct hf_test_world *world, unsigned steps)
 {
     struct hf_engine_point point;
-    struct hf_test_world world;
-    uint64_t points;
     unsigned slot;
 
+    hf_test_world_make(world, 1, RING_BYTES, 28);
+    hf_test_settle(world);
+    hf_fake_target_cut(world->target, true);
+    hf_test_steps(world, 20);
+    hf_fake_disk_make(world->source, 1, HF_TEST_DISK_BYTES, &world->disks[1]);
+    assert_int_equal(hf_engine_disk_add(world->engine, &world->disks[1], "/dev/d1", &slot), 0);
+    world->disk_count = 2;
+    (void)hf_engine_mark(world->engine, HF_MARK_CRASH, NULL, &point);
+    hf_test_steps(world, 20);
+    hf_fake_target_cut(world->target, false);
+    while (hf_test_status(world)->passes == 1)
+        hf_test_steps(world, 1);
+    hf_test_steps(world, steps);
+    hf_test_kill(world);
+}
+
+static void points_go_on_after_a_disk_was_added_without_a_link_and_a_mark_set(void **state)
+{
     (void)state;
-    hf_test_world_make(&world, 1, RING_BYTES, 28);
-    hf_test_settle(&world);
-    hf_fake_target_cut(world.target, true);
-    hf_test_steps(&world, 20);
-    hf_fake_disk_make(world.source, 1, HF_TEST_DISK_BYTES, &world.disks[1]);
-    assert_int_equal(hf_engine_disk_add(world.engine, &world.disks[1], "/dev/d1", &slot), 0);
-    world.disk_count = 2;
-    (void)hf_engine_mark(world.engine, HF_MARK_CRASH, NULL, &point);
-    hf_test_steps(&world, 20);
-    hf_fake_target_cut(world.target, false);
-    hf_test_settle(&world);
-    assert_true(hf_fake_target_consistent(world.target));
-    points = hf_test_counts(&world).points;
-    hf_test_mark(&world);
-    hf_test_settle(&world);
-    assert_int_equal(hf_test_counts(&world).points, points + 1);
-    hf_test_assert_right(&world);
-    hf_test_world_done(&world);
+    for (unsigned steps = 0; steps < 40; steps++) {
+        struct hf_test_world world;
+        uint64_t points;
+
+        add_without_link(&world, steps);
+        hf_test_settle(&world);
+        assert_true(hf_fake_target_consistent(world.target));
+        points = hf_test_counts(&world).points;
+        hf_test_mark(&world);
+        hf_test_settle(&world);
+        assert_int_equal(hf_test_counts(&world).points, points + 1);
+        hf_test_assert_right(&world);
+        hf_test_world_done(&world);
+    }
 }
 
 static void a_removed_disk_leaves_the_rest_protected(void **state)
