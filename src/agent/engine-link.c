@@ -111,6 +111,7 @@ static int begin_stream(struct hf_engine *engine, const struct hf_msg_attach_ok 
     hf_engine_ship_from(engine, &now->released);
     hf_pass_stop(engine->pass);
     now->pass = 0;
+    now->pass_kind = 0;
     now->complete_mask = 0;
     now->next_kind = kind;
     hf_state_save(&engine->state);
@@ -176,7 +177,7 @@ static int lose_incomplete(struct hf_engine *engine, const struct hf_msg_attach_
 
     if (ok->seq < now->pass_end_seq)
         return 0;
-    if (now->pass)
+    if (now->pass_kind) /* also one that is about to be replaced: the maps have what it had left */
         incomplete &= ~now->pass_mask;
     now->complete_mask &= ~incomplete;
     return incomplete ? hf_engine_lose_all(engine, incomplete) : 0;

@@ -10,9 +10,12 @@
  * way is replaced by one over what it had left and what was lost since, and keeps its kind. The old
  * one never ends and needs no cleaning.
  *
- * Crash argument. `passes` is saved before PASS_BEGIN is put, so a number is never used twice. When
- * the agent dies between PASS_BEGIN and saving the rest, lost_events in the state is still the old
- * one: the next start begins another pass, whose swap takes the unfinished generation back.
+ * Crash argument. Before the maps are swapped the state says: no pass is under way, its number is
+ * used up, and lost_events is one that the capture never has. So whoever dies from there
+ * until the new pass is saved, the next agent sends nothing as the old pass (its map is the new
+ * one's by then, and what was lost since would be ordered at the wrong place and cleared), and
+ * begins another one, whose swap takes the unfinished generation back. pass_kind stays until a pass
+ * has ended.
  */
 #include "agent/engine-internal.h"
 
@@ -20,6 +23,7 @@
 #include "base/base.h"
 #include "base/error.h"
 
+#define LOST_EVENTS_NEVER UINT64_MAX /* no count of the capture: a pass is due */
 #define LOW_MARK_DIVISOR 4 /* back to DATA when the backlog is below this part of the ring */
 
 static const char *kind_name(enum hf_pass_kind kind)
@@ -88,11 +92,11 @@ static void choose(struct hf_engine *engine, struct hf_pass_body *ret_body)
     uint64_t added = lossy & ~now->complete_mask;
     enum hf_pass_kind kind = HF_PASS_MAP;
     bool added_only = now->complete_mask != 0 && lossy != 0 && lossy == added &&
-                      now->next_kind == 0 && now->pass == 0 && engine->mode == HF_CAPTURE_DATA;
+                      now->next_kind == 0 && now->pass_kind == 0 && engine->mode == HF_CAPTURE_DATA;
 
     if (now->next_kind != 0)
         kind = (enum hf_pass_kind)now->next_kind;
-    else if (now->pass) /* the pass of an added disk did not cover the others: it mends nothing */
+    else if (now->pass_kind) /* an added disk's did not cover the others: it mends nothing */
         kind =
             now->complete_mask & ~now->pass_mask ? HF_PASS_MAP : (enum hf_pass_kind)now->pass_kind;
     else if (added_only)
@@ -119,11 +123,11 @@ static int put_begin(struct hf_engine *engine, const struct hf_pass_body *body,
 }
 
 /* Whether a mark that is not sent yet, before `position`, will be sent as a GAP: something was lost
- * since the newest pass began, though only of a disk that was added. */
-static bool gap_comes_before(struct hf_engine *engine, uint64_t position)
+ * since the newest pass began (lost_events), though only of a disk that was added. */
+static bool gap_comes_before(struct hf_engine *engine, uint64_t position, uint64_t lost_events)
 {
     struct hf_source *source = engine->options.source;
-    uint64_t lost_events = engine->state.now.lost_events, at = engine->read.seq;
+    uint64_t at = engine->read.seq;
     struct hf_capture_view view;
 
     if (engine->read.lost_events != lost_events)
@@ -139,13 +143,11 @@ static bool gap_comes_before(struct hf_engine *engine, uint64_t position)
 /* lost_events: before the maps were swapped. What is lost between that and PASS_BEGIN is counted in
  * its record, but its bits are in the generation that this pass does not read (fault 7). */
 static void begun(struct hf_engine *engine, const struct hf_pass_body *body,
-                  const struct hf_capture_view *view, uint64_t epoch, uint64_t lost_events)
+                  const struct hf_capture_view *view, uint64_t epoch, uint64_t lost_events,
+                  bool replace)
 {
     struct hf_saved *now = &engine->state.now;
     bool returned = engine->mode == HF_CAPTURE_DIRTY;
-    /* The pass of an added disk does not end a GAP: one over all disks takes its place. */
-    bool replace =
-        (hf_le16_get(body->flags) & HF_PASS_ADDED_DISK) && gap_comes_before(engine, view->position);
 
     now->pass = hf_le64_get(body->pass);
     now->pass_kind = body->kind;
@@ -154,7 +156,7 @@ static void begun(struct hf_engine *engine, const struct hf_pass_body *body,
     now->pass_epoch = epoch;
     now->pass_mask = hf_le64_get(body->disk_mask);
     /* Another number than that keeps it from ending complete, should we be killed before that. */
-    now->lost_events = replace ? lost_events - 1 : lost_events;
+    now->lost_events = replace ? LOST_EVENTS_NEVER : lost_events;
     now->next_kind = 0;
     engine->replace_pass = replace;
     if (returned)
@@ -172,7 +174,8 @@ static int begin(struct hf_engine *engine)
     struct hf_pass_body body;
     struct hf_capture_stats before;
     struct hf_capture_view view;
-    uint64_t position, epoch;
+    uint64_t position, epoch, lost_events = now->lost_events;
+    bool replace;
     int error = 0;
 
     if (now->next_kind == HF_PASS_FULL || now->next_kind == HF_PASS_HASH)
@@ -187,13 +190,18 @@ static int begin(struct hf_engine *engine)
     engine->options.link->ops->drop_pass(engine->options.link);
     engine->replace_pass = true;
     now->passes++;
+    now->pass = 0;
+    now->lost_events = LOST_EVENTS_NEVER;
     hf_state_save(&engine->state);
     error = put_begin(engine, &body, &position, &epoch);
     if (!error)
         error = source->ops->peek(source, position, &view);
     if (error)
         return error;
-    begun(engine, &body, &view, epoch, before.lost_events);
+    /* The pass of an added disk does not end a GAP: one over all disks takes its place. */
+    replace = (hf_le16_get(body.flags) & HF_PASS_ADDED_DISK) &&
+              gap_comes_before(engine, position, lost_events);
+    begun(engine, &body, &view, epoch, before.lost_events, replace);
     error = pass_plan_start(engine, 0);
     if (error)
         return error;
@@ -241,6 +249,7 @@ static void end(struct hf_engine *engine, uint64_t batches)
                   complete ? ": recovery points from here on"
                            : "; more was lost meanwhile, another follows");
     now->pass = 0;
+    now->pass_kind = 0;
     now->pass_end_seq = view.position_end;
     hf_state_save(&engine->state);
     hf_pass_stop(engine->pass);

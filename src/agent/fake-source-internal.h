@@ -64,6 +64,7 @@ struct hf_fake_source {
     size_t record_first, record_count;
     uint64_t consumer, producer;
     struct fake_inflight inflight[INFLIGHT_MAX];
+    bool die_in_begin;           /* the next pass's beginning stops between the swap and its mark */
     unsigned lose_at_begin_slot; /* a range lost in the middle of the next pass's beginning */
     uint64_t lose_at_begin_offset, lose_at_begin_length; /* length 0: none */
     struct fake_snapshot snapshots[SNAPSHOTS_MAX];

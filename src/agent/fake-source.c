@@ -209,6 +209,15 @@ static void lose_while_beginning(struct hf_fake_source *fake)
     fake->lose_at_begin_length = 0;
 }
 
+/* As a kill there would leave it: the caller of a test that asks for this is freed next. */
+static bool dies_while_beginning(struct hf_fake_source *fake)
+{
+    bool dies = fake->die_in_begin;
+
+    fake->die_in_begin = false;
+    return dies;
+}
+
 static int fake_data_begin(struct hf_source *source, uint32_t kind, const void *payload,
                            size_t bytes, uint64_t *ret_position, uint64_t *ret_epoch)
 {
@@ -230,6 +239,8 @@ static int fake_data_begin(struct hf_source *source, uint32_t kind, const void *
     fake->cause = HF_CAUSE_NONE;
     swap_maps(fake, HF_MAP_LOST);
     lose_while_beginning(fake);
+    if (dies_while_beginning(fake))
+        return -EIO;
     error = put_mark(fake, kind, payload, bytes, ret_position, NULL);
     *ret_epoch = ++fake->epoch;
     return error;
@@ -247,6 +258,8 @@ static int fake_pass_begin(struct hf_source *source, uint32_t target_mask, uint3
         return -EAGAIN;
     swap_maps(fake, HF_MAP_LOST);
     lose_while_beginning(fake);
+    if (dies_while_beginning(fake))
+        return -EIO;
     error = put_mark(fake, kind, payload, bytes, ret_position, NULL);
     if (error)
         return error;

@@ -44,7 +44,7 @@ struct hf_saved {
     uint64_t lost_events;    /* at the beginning of the newest pass */
     uint64_t complete_mask;  /* disks whose replica was complete once */
     uint64_t generation_seq; /* UNCONFIRMED/OLD may be cleared when this is acknowledged; 0: none */
-    uint32_t pass_kind;      /* enum hf_pass_kind */
+    uint32_t pass_kind;      /* of the newest pass; 0 once it has ended */
     uint32_t next_kind;      /* of the pass that was asked for; 0: none */
     uint32_t reserved;
     uint32_t machine_version; /* of the description last put into the stream */

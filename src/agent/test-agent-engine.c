@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/engine-test.h"
+#include "agent/fake-source-internal.h"
 #include "base/base.h"
 
 #define RING_BYTES ((uint64_t)4 << 20)
@@ -164,6 +165,60 @@ static void fault_7_what_is_lost_while_a_pass_begins_is_not_forgotten(void **sta
     hf_test_assert_right(&world);
     assert_int_equal(hf_fake_map_count(world.source, 0, HF_MAP_LOST, HF_GENERATION_CURRENT), 0);
     assert_int_equal(hf_test_status(&world)->passes, 3); /* initial, resync, what was lost */
+    hf_test_world_done(&world);
+}
+
+static void kill_in_the_next_begin(struct hf_test_world *world)
+{
+    world->source->die_in_begin = true;
+    for (unsigned i = 0; world->source->die_in_begin && i < 10000; i++)
+        hf_test_steps(world, 1);
+    assert_false(world->source->die_in_begin);
+    hf_test_kill(world);
+}
+
+static void a_kill_on_the_way_back_to_data_forgets_no_lost_range(void **state)
+{
+    struct hf_test_world world;
+    uint8_t content[4096];
+
+    (void)state;
+    hf_test_world_make(&world, 1, RING_BYTES, 31);
+    hf_test_settle(&world);
+    memset(content, 0x11, sizeof(content));
+    hf_fake_go_dirty(world.source, HF_CAUSE_NO_HEARTBEAT);
+    hf_fake_write(world.source, 0, 8192, content, sizeof(content));
+    kill_in_the_next_begin(&world);
+    hf_test_settle(&world);
+    assert_true(hf_fake_target_consistent(world.target));
+    hf_test_assert_right(&world);
+    hf_test_world_done(&world);
+}
+
+static void a_kill_while_a_pass_is_replaced_orders_nothing_wrongly(void **state)
+{
+    struct hf_test_world world;
+    uint8_t content[4096];
+    uint64_t pass;
+
+    (void)state;
+    hf_test_world_make(&world, 1, RING_BYTES, 32);
+    hf_test_settle(&world);
+    world.worker_stopped = true;
+    assert_int_equal(hf_engine_resync(world.engine, false, &pass), 0);
+    while (hf_test_status(&world)->passes == 1)
+        hf_test_steps(&world, 1);
+    memset(content, 0x11, sizeof(content));
+    hf_fake_write(world.source, 0, 8192, content, sizeof(content)); /* captured in this pass */
+    hf_test_steps(&world, 20);
+    hf_fake_go_dirty(world.source, HF_CAUSE_NO_HEARTBEAT);
+    memset(content, 0x22, sizeof(content));
+    hf_fake_write(world.source, 0, 8192, content, sizeof(content)); /* lost after that */
+    kill_in_the_next_begin(&world);
+    world.worker_stopped = false;
+    hf_test_settle(&world);
+    assert_true(hf_fake_target_consistent(world.target));
+    hf_test_assert_right(&world);
     hf_test_world_done(&world);
 }
 
@@ -546,6 +601,8 @@ int main(void)
         cmocka_unit_test(no_point_can_be_set_while_dirty),
         cmocka_unit_test(a_failed_write_is_repaired_and_no_point_lies_before_that),
         cmocka_unit_test(fault_7_what_is_lost_while_a_pass_begins_is_not_forgotten),
+        cmocka_unit_test(a_kill_on_the_way_back_to_data_forgets_no_lost_range),
+        cmocka_unit_test(a_kill_while_a_pass_is_replaced_orders_nothing_wrongly),
         cmocka_unit_test(a_loss_without_a_link_ends_the_points_at_once),
         cmocka_unit_test(confirmed_generations_are_cleared),
         cmocka_unit_test(fault_7_nothing_is_cleared_without_an_acknowledgement),
