@@ -55,8 +55,11 @@ use_suite() { # SUITE
   apt_kernel=(-o "Dir::Etc::SourceList=$dir/sources.list" -o Dir::Etc::SourceParts=/dev/null
     -o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir" -o APT::Sandbox::User=root)
   if [ -z "$(find "$dir/updated" -mtime -1 2>/dev/null)" ]; then
-    timeout 120 apt-get -q -q "${apt_kernel[@]}" update >&2 || return
-    touch "$dir/updated"
+    if timeout 120 apt-get -q -q "${apt_kernel[@]}" update >&2; then
+      touch "$dir/updated"
+    else
+      say "no new lists of $1; trying those at hand"
+    fi
   fi
 }
 
