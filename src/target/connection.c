@@ -19,8 +19,9 @@
 #include "target/sink.h"
 
 #define SETTLE_MS 500
-#define DENY_NS (10 * HF_NS_PER_S) /* how often an open connection is held against the deny list   \
-                                    */
+#define DENY_NS                                                                                    \
+    (10 * HF_NS_PER_S) /* how often an open connection is held against the deny list               \
+                        */
 #define GOODBYE_MS 2000
 #define IDENTITY_PREFIX "holdfast://agent/"
 

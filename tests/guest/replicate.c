@@ -104,12 +104,15 @@ static int write_zeros(struct replicate *replicate, uint64_t offset, uint64_t le
 static int grow(struct replicate *replicate, uint64_t size_bytes)
 {
     uint64_t before = replicate->size_bytes;
-    unsigned char *discarded = realloc(replicate->discarded, size_bytes / SECTOR_BYTES + 1);
+    unsigned char *discarded;
 
-    if (discarded == NULL || size_bytes < before)
+    if (size_bytes < before)
+        return -EINVAL;
+    discarded = realloc(replicate->discarded, size_bytes / SECTOR_BYTES + 1);
+    if (discarded == NULL)
         return -ENOMEM;
-    memset(discarded + before / SECTOR_BYTES, 0, (size_bytes - before) / SECTOR_BYTES);
     replicate->discarded = discarded;
+    memset(discarded + before / SECTOR_BYTES, 0, (size_bytes - before) / SECTOR_BYTES);
     replicate->size_bytes = size_bytes;
     replicate->resizes++;
     return ftruncate(replicate->replica, (off_t)size_bytes) == 0 ? 0 : -errno;
