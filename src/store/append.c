@@ -62,6 +62,16 @@ static bool is_content(uint8_t type)
     return type == HF_RECORD_WRITE || type == HF_RECORD_ZERO || type == HF_RECORD_DISCARD;
 }
 
+/* A range that no disk has would make merging walk for ever. */
+static bool is_on_a_disk(const struct hf_batch_record *record)
+{
+    uint64_t end;
+
+    return hf_le16_get(record->disk) < HF_DISKS_MAX &&
+           hf_add_u64(hf_le64_get(record->offset), hf_le64_get(record->length), &end) &&
+           end <= HF_CONTENT_END_MAX;
+}
+
 static bool replaces_block(const struct hf_batch_record *record)
 {
     return record->type == HF_RECORD_WRITE && hf_le64_get(record->length) == HF_NEWEST_BLOCK &&
@@ -76,8 +86,8 @@ static int verify(struct hf_machine *machine, const struct hf_batch *batch)
         size_t length;
         int r;
 
-        if (is_content(record->type) && disk >= HF_DISKS_MAX)
-            return -HF_ECORRUPT;
+        if (is_content(record->type) && !is_on_a_disk(record))
+            return -HF_EPROTO;
         r = hf_batch_record_content(batch, i, machine->scratch, &length);
         if (r < 0)
             return r;

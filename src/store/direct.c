@@ -22,7 +22,6 @@
 
 #define RUN_BLOCKS HF_RESOLVE_BLOCKS_MAX
 #define SLOT_BYTES 4096u
-#define OFFSET_MAX (UINT64_C(1) << 56)
 
 struct progress_slot {
     hf_le32 magic;
@@ -400,7 +399,7 @@ static int write_record(struct run *run, const struct hf_batch *batch, uint32_t 
     int r;
 
     if (!(machine->direct.disk_mask >> hf_le16_get(record->disk) & 1) ||
-        !hf_add_u64(offset, length, &end) || end > OFFSET_MAX)
+        !hf_add_u64(offset, length, &end) || end > HF_CONTENT_END_MAX)
         return -HF_EPROTO;
     r = hf_machine_base(machine, hf_le16_get(record->disk), &base);
     if (r < 0)

@@ -25,6 +25,9 @@
 #include "store/retention.h"
 #include "store/store-internal.h"
 
+/* No content may lie behind this: what merging can map, twice the largest disk there is. */
+#define HF_CONTENT_END_MAX (UINT64_C(1) << 47)
+
 /* ---- direct.c ---- */
 
 /* How far a pass that goes straight into base images has come. */

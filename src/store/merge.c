@@ -32,7 +32,7 @@
 #define WINDOW_BLOCKS HF_RESOLVE_BLOCKS_MAX
 #define WINDOW_BYTES ((uint64_t)WINDOW_BLOCKS * HF_STORE_BLOCK)
 #define WINDOW_COST (16 * HF_KIB) /* what looking at a window costs of a step's budget */
-#define WINDOWS_MAX (UINT64_C(1) << 30)
+#define WINDOWS_MAX (HF_CONTENT_END_MAX / WINDOW_BYTES)
 
 /* ---- 1: the floor ---- */
 

@@ -119,11 +119,34 @@ static void a_pass_without_content_may_begin_and_end_in_one_batch(void **state)
     hf_io_free(io);
 }
 
+/* ---- ranges that no disk has ---- */
+
+static void fault_21_a_range_that_no_disk_can_have_is_refused(void **state)
+{
+    struct hf_test_source source;
+    struct hf_test_store store;
+    struct hf_io *io;
+
+    (void)state;
+    assert_int_equal(hf_io_memory_new(&io), 0);
+    hf_test_store_init(&store, io, 1);
+    assert_int_equal(hf_test_store_open(&store), 0);
+    hf_test_source_init(&source, &store, 1);
+    assert_int_equal(hf_test_protect(&source, 1), 0);
+    assert_int_equal(hf_test_flush(&source), 0);
+    assert_int_equal(hf_test_zero(&source, 0, 4096, UINT64_C(1) << 62, false), 0);
+    assert_int_equal(hf_test_flush(&source), -HF_EPROTO);
+    hf_test_source_done(&source);
+    hf_test_store_close(&store);
+    hf_io_free(io);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_that_a_sync_runs_beside_is_durable_after_the_next_sync),
         cmocka_unit_test(a_pass_without_content_may_begin_and_end_in_one_batch),
+        cmocka_unit_test(fault_21_a_range_that_no_disk_can_have_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
