@@ -239,7 +239,7 @@ int hf_engine_attached(struct hf_engine *engine, const struct hf_msg_attach_ok *
         error = resume_stream(engine, ok);
     else
         error = -HF_EDIVERGED;
-    if (error == -HF_EDIVERGED) {
+    if (error == -HF_EDIVERGED || error == -HF_ECORRUPT) { /* a ring that cannot be read over */
         hf_engine_diverged(engine, "the target does not hold this stream as it was acknowledged");
         return 0;
     }
