@@ -92,7 +92,8 @@ static void report_mark(int error, int *last_error)
     *last_error = error;
     if (error)
         hf_log_warn(&log_agent, "no recovery points: %s",
-                    error == -ESTALE ? "content is not captured now" : hf_strerror(error));
+                    error == -ESTALE ? "content is not captured now, or a pass has to end first"
+                                     : hf_strerror(error));
     else
         hf_log_info(&log_agent, "recovery points are set again");
 }

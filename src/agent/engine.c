@@ -182,6 +182,8 @@ static void status_update(struct hf_engine *engine, const struct hf_capture_stat
                         engine->link_state == HF_UPLINK_STREAMING && slots != 0 &&
                         (slots & ~now->complete_mask) == 0 &&
                         stats->lost_events == now->lost_events;
+    status->no_points = stats->lost_events != now->lost_events || now->complete_mask == 0 ||
+                        (now->pass != 0 && (now->pass_mask & now->complete_mask) != 0);
     for (unsigned i = 0; i < status->disk_count; i++) {
         struct hf_engine_disk *entry = &status->disks[i];
 
@@ -354,6 +356,11 @@ int hf_engine_mark(struct hf_engine *engine, enum hf_mark_kind kind, const char 
 
     if (length > HF_MARK_NAME_MAX)
         return -ENAMETOOLONG;
+    pthread_mutex_lock(&engine->status_lock);
+    error = engine->status.no_points ? -ESTALE : 0;
+    pthread_mutex_unlock(&engine->status_lock);
+    if (error)
+        return error;
     error = hf_id_make(engine->options.random, &point.id);
     if (error)
         return error;

@@ -93,7 +93,8 @@ struct hf_engine_point {
     int64_t wall_ns;
     uint64_t seq; /* end of its record */
 };
-/* Sets a recovery point. name may be NULL. -ESTALE: the mode is DIRTY; -ENOSPC: the ring is full;
+/* Sets a recovery point. name may be NULL. -ESTALE: the mode is DIRTY, or a pass has to end first;
+ * -ENOSPC: the ring is full;
  * -ENAMETOOLONG. */
 int hf_engine_mark(struct hf_engine *engine, enum hf_mark_kind kind, const char *name,
                    struct hf_engine_point *ret_point);
@@ -124,6 +125,7 @@ struct hf_engine_status {
     uint64_t seq_captured;
     uint64_t seq_sent;
     uint64_t seq_acked;
+    bool no_points; /* a mark set now would lie before the end of a pass: it would be no point */
     bool protected; /* DATA, attached, no pass outstanding, every disk complete */
     uint64_t lag_now_us;
     struct hf_histogram lag; /* record written to durable at the target */

@@ -124,6 +124,31 @@ static void no_point_can_be_set_while_dirty(void **state)
     hf_test_world_done(&world);
 }
 
+/* Once, a mark inside a pass was given an identity that never showed up at the target. */
+static void no_point_is_promised_inside_a_pass(void **state)
+{
+    struct hf_engine_point point;
+    struct hf_test_world world;
+    uint64_t pass;
+
+    (void)state;
+    hf_test_world_make(&world, 1, RING_BYTES, 6);
+    hf_test_settle(&world);
+    assert_int_equal(hf_engine_resync(world.engine, false, &pass), 0);
+    hf_fake_target_auto_sync(world.target, false);
+    world.clock.boot_ns += HF_NS_PER_S;
+    hf_test_steps(&world, 20);
+    world.clock.boot_ns += HF_NS_PER_S;
+    hf_test_steps(&world, 20);
+    assert_true(hf_test_status(&world)->pass.active);
+    assert_int_equal(hf_engine_mark(world.engine, HF_MARK_CRASH, NULL, &point), -ESTALE);
+    hf_fake_target_auto_sync(world.target, true);
+    hf_fake_target_sync(world.target);
+    hf_test_settle(&world);
+    assert_int_equal(hf_engine_mark(world.engine, HF_MARK_CRASH, NULL, &point), 0);
+    hf_test_world_done(&world);
+}
+
 static void a_failed_write_is_repaired_and_no_point_lies_before_that(void **state)
 {
     struct hf_test_world world;
@@ -599,6 +624,7 @@ int main(void)
         cmocka_unit_test(small_rings_overflow_and_heal_at_any_time),
         cmocka_unit_test(fault_1_overflow_ends_in_gap_pass_and_a_right_replica),
         cmocka_unit_test(no_point_can_be_set_while_dirty),
+        cmocka_unit_test(no_point_is_promised_inside_a_pass),
         cmocka_unit_test(a_failed_write_is_repaired_and_no_point_lies_before_that),
         cmocka_unit_test(fault_7_what_is_lost_while_a_pass_begins_is_not_forgotten),
         cmocka_unit_test(a_kill_on_the_way_back_to_data_forgets_no_lost_range),
