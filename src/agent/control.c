@@ -72,10 +72,8 @@ static json_t *do_mark(struct hf_agent *agent, json_t *request)
                               sizeof(reason));
 
     if (error == -ESTALE)
-        return failed(
-            error,
-            "content is not captured now, or a pass is under way (see the status): no point can "
-            "be set until the pass has ended");
+        return failure(-EBUSY, "content is not captured now, or a pass is under way (see the "
+                               "status); no point can be set until the pass has ended");
     if (error)
         return failed(error, "try again when the link has caught up; names have 128 bytes at most");
     hf_id_format(&point.id, id);

@@ -352,7 +352,9 @@ YAML
     set_mark_tried=$(mark --name full && echo yes || echo no)
     rm "$dir/store.fs/ballast"
     end_load
-    finish_equal "no room at all for 3 s (mark meanwhile: $set_mark_tried)"
+    wait_protected 60
+    set_mark; first=$mark_id # the window was shortened: that is what falling space asks for, and it is reported
+    finish_equal "no room at all for 3 s (a mark meanwhile: $set_mark_tried)"
     ;;
 35-store-set-back) # the store's own disk goes back to an older state: the source sees it, nothing is mixed
     begin_protected 64M <<'YAML'
@@ -429,8 +431,8 @@ YAML
     done_before=$(agent_status .pass.done_bytes)
     stop_agent KILL # and it goes on where it was
     start_agent
-    wait_status '.pass != null and .pass.total_bytes > 0' 30 "the pass to go on"
-    check_that "bytes the pass need not copy again" "$(agent_status '.pass.total_bytes')" -le $((64 * MIB - done_before / 2))
+    wait_status '.pass != null and .pass.done_bytes > 0' 30 "the pass to go on"
+    check_that "bytes the pass need not copy again" "$(agent_status .pass.done_bytes)" -ge $((done_before / 2))
     wait_protected 60
     set_mark; first=$mark_id
     finish_equal "refused while partial, resumed after kill -9 at $done_before bytes"

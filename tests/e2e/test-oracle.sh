@@ -40,6 +40,13 @@ forget e2e_pids "$judge"
 cat "$dir/judged-marks" "$dir/judged-positions"
 check_that "marks judged" "$(sed 's/.*: \([0-9]*\) marks.*/\1/' "$dir/judged-marks")" -ge "$((marks * 9 / 10))"
 check_that "positions judged" "$(sed 's/.* \([0-9]*\) positions.*/\1/' "$dir/judged-positions")" -ge "$positions"
+# The judge must be able to say no: the same marks, each with the moments of one ten marks later, or earlier.
+for shift in 10 -10; do
+    awk -v shift="$shift" '{id[NR] = $1; moments[NR] = $2 " " $3} END {for (i = 1; i <= NR; i++) if (i + shift in moments) print id[i], moments[i + shift]}' \
+        "$dir/marks" | awk 'NR % 20 == 0' >"$dir/marks-shifted"
+    "$oracle/oracle-check" "$dir/load.record" "$store" "$dir/marks-shifted" 0 "$seed" >"$dir/judged-shifted" 2>&1 && die "marks shifted by $shift were found right"
+    say "shifted by $shift marks: $(tail -n 1 "$dir/judged-shifted")"
+done
 if [ "$discard" = zero ]; then
     compare_export latest "$dir/one.img" "$dir/two.img"
     say "replica equals the hardware, byte for byte"
