@@ -8,7 +8,12 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
 
+#include "agent/disk-reader.h"
 #include "agent/histogram.h"
 #include "agent/history.h"
 #include "agent/throttle.h"
@@ -262,6 +267,68 @@ static void unknown_records_are_refused(void **unused)
     assert_int_equal(translated_type(&chain, &state), 0);
 }
 
+/* ---- the disk reader ---- */
+
+#define READ_BYTES 65536u
+
+struct reading {
+    struct hf_disk_reader *reader;
+    atomic_bool stop;
+    atomic_uint reads;
+    atomic_uint wrong;
+};
+
+static void *read_all_the_time(void *context)
+{
+    struct reading *reading = context;
+    uint8_t *data = aligned_alloc(4096, READ_BYTES);
+
+    while (data && !reading->stop) {
+        int error = reading->reader->ops->read(reading->reader, 3, data, READ_BYTES, 0);
+
+        if (error == 0 && (data[0] != 0x5c || data[READ_BYTES - 1] != 0x5c))
+            reading->wrong++;
+        if (error == 0)
+            reading->reads++;
+        else if (error != -EBADF)
+            reading->wrong++;
+    }
+    free(data);
+    return NULL;
+}
+
+static void a_disk_may_be_closed_and_opened_while_it_is_read(void **unused)
+{
+    struct reading reading = {0};
+    char path[4096], directory[2048];
+    static uint8_t content[READ_BYTES];
+    pthread_t thread;
+    FILE *file;
+
+    (void)unused;
+    assert_non_null(getcwd(directory, sizeof(directory)));
+    snprintf(path, sizeof(path), "%s/reader-%ld", directory, (long)getpid());
+    memset(content, 0x5c, sizeof(content));
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(content, 1, sizeof(content), file), sizeof(content));
+    fclose(file);
+    assert_int_equal(hf_direct_reader_new(&reading.reader), 0);
+    assert_int_equal(reading.reader->ops->open(reading.reader, 3, path), 0);
+    assert_int_equal(pthread_create(&thread, NULL, read_all_the_time, &reading), 0);
+    for (int i = 0; i < 3000 || reading.reads < 20; i++) {
+        reading.reader->ops->close(reading.reader, 3);
+        assert_int_equal(reading.reader->ops->open(reading.reader, 3, path), 0);
+        if (i % 16 == 0)
+            usleep(100);
+    }
+    reading.stop = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(reading.wrong, 0);
+    reading.reader->ops->free(reading.reader);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +345,7 @@ int main(void)
         cmocka_unit_test(a_mark_after_a_loss_is_a_gap_and_no_point),
         cmocka_unit_test(a_pass_that_lost_something_is_not_complete),
         cmocka_unit_test(unknown_records_are_refused),
+        cmocka_unit_test(a_disk_may_be_closed_and_opened_while_it_is_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
