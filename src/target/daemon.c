@@ -154,8 +154,13 @@ static void upkeep_failed(void *context, const struct hf_id *machine, int error)
     char text[HF_ID_TEXT_SIZE];
 
     hf_id_format(machine, text);
-    hf_log_error(&log_daemon, "upkeep of machine %s: %s; its points stay as they are", text,
-                 hf_strerror(error));
+    hf_log_error(
+        &log_daemon, "upkeep of machine %s: %s; its points stay as they are%s", text,
+        hf_strerror(error),
+        error == -HF_ESYNC
+            ? ". See to the store's disk and restart holdfast-target: until then nothing of "
+              "this machine is merged"
+            : "");
 }
 
 static void *upkeep_main(void *context)
