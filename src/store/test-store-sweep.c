@@ -2,7 +2,8 @@
 /*
  * Cuts the power, or fails a call, at every change that the reference workload makes; then opens
  * the store again and compares everything that can be opened with the model, goes on, and compares
- * again. `long` does every change and every mode; otherwise a sample of them.
+ * again. `every` cuts the power and fails a call at every change, `long` does
+ * so in every mode; otherwise a sample of them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,6 +125,7 @@ static const char *cut_at(uint64_t change, enum hf_crash_survive survive, size_t
     return wrong;
 }
 
+/* stride 0: every change in one mode, the modes in turn. */
 static int sweep_cuts(uint64_t stride, size_t step)
 {
     static const char *const modes[] = {"lose all", "keep all", "tear last", "random"};
@@ -134,7 +136,8 @@ static int sweep_cuts(uint64_t stride, size_t step)
         for (unsigned survive = 0; survive < HF_ARRAY_COUNT(modes); survive++) {
             const char *wrong;
 
-            if ((at * HF_ARRAY_COUNT(modes) + survive) % stride != 0)
+            if (stride == 0 ? at % HF_ARRAY_COUNT(modes) != survive
+                            : (at * HF_ARRAY_COUNT(modes) + survive) % stride != 0)
                 continue;
             wrong = cut_at(at, survive, step, &points);
             cuts++;
@@ -145,8 +148,8 @@ static int sweep_cuts(uint64_t stride, size_t step)
             return 1;
         }
     }
-    printf("power cuts: %llu of %llu changes x 4 modes, %zu points compared\n",
-           (unsigned long long)cuts, (unsigned long long)changes, points);
+    printf("power cuts: %llu at %llu changes, %zu points compared\n", (unsigned long long)cuts,
+           (unsigned long long)changes, points);
     return changes == 0;
 }
 
@@ -244,6 +247,7 @@ static int repeat_fault(const char *kind, const struct hf_fault_plan *once,
 int main(int argc, char **argv)
 {
     bool all = argc > 1 && strcmp(argv[1], "long") == 0;
+    bool every = argc > 1 && strcmp(argv[1], "every") == 0;
     struct hf_fault_plan once = {.fail_change = -1, .fail_read = -1, .error = -EIO};
     struct hf_fault_plan torn = once, full = once;
     uint64_t stride = all ? 1 : 37;
@@ -258,9 +262,9 @@ int main(int argc, char **argv)
         return repeat_cut(argv);
     if (argc == 4 && strcmp(argv[1], "fault") == 0)
         return repeat_fault(argv[3], &once, &torn, &full, strtoull(argv[2], NULL, 10));
-    failed = sweep_cuts(all ? 1 : 41, all ? 5 : 17);
+    failed = sweep_cuts(every ? 0 : (all ? 1 : 41), all ? 5 : 17);
     if (!failed)
-        failed = sweep_faults(stride, 17, "-EIO once", &once, false, changes);
+        failed = sweep_faults(every ? 1 : stride, 17, "-EIO once", &once, false, changes);
     if (!failed)
         failed = sweep_faults(stride, 17, "-EIO from then on, short write", &torn, false, changes);
     if (!failed)
