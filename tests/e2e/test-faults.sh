@@ -70,6 +70,8 @@ YAML
     finish_equal "$(lost) losses, $(agent_status '.causes | tojson')"
     check_that "overflows of the ring" "$(agent_status '.causes["ring-full"] // 0')" -gt 0
     check_that "a pass repaired it" "$(counter passes)" -gt "$passes"
+    say "fault 8: $(agent_status '"\(.memory_bytes / 1048576 | floor) MiB of memory"') after overload"
+    check_that "memory within the budget of 96 MiB" "$(agent_status .memory_bytes)" -le $((96 * MIB))
     ;;
 03-overlapping-writes) # H2: writes of the same blocks in flight at once: whatever the disk made of them, the replica is equal
     begin_protected </dev/null

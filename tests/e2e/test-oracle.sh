@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# P1, V1: two disks whose hardware keeps its own record, written by eight threads; at 1,000 marks and 1,000 arbitrary positions the view holds
+# P1, V1, fault 16: two disks whose hardware keeps its own record, written by eight threads; at 1,000 marks and 1,000 arbitrary positions the view holds
 # every call that had ended and none that began after, per sector, on both disks at once. At rest, replica and hardware are equal.
 #   test-oracle.sh zero|keep     keep: the hardware leaves old data in place on discard
 # shellcheck source=tests/e2e/lib.sh
