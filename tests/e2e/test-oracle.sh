@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # P1, V1, fault 16: two disks whose hardware keeps its own record, written by eight threads; at 1,000 marks and 1,000 arbitrary positions the view holds
 # every call that had ended and none that began after, per sector, on both disks at once. At rest, replica and hardware are equal.
-#   test-oracle.sh zero|keep     keep: the hardware leaves old data in place on discard
+#   test-oracle.sh zero|keep [MARKS POSITIONS]     keep: the hardware leaves old data in place on discard
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
-marks=${ORACLE_MARKS:-1000}
-positions=${ORACLE_POSITIONS:-1000}
 discard=$1
+marks=${2:-1000}
+positions=${3:-1000}
 
 e2e_begin "oracle-$discard"
 make_recorded_disk one 1M discard="$discard"; disk_one=$disk
