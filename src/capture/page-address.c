@@ -159,8 +159,10 @@ int hf_capture_find_pages(struct hf_capture *capture)
         rc = k_from_before_or_probe(capture, &probe, &k);
     if (!rc && (!shows(capture, &probe, k) || !shows(capture, &second, k)))
         rc = -ENODATA;
-    if (!rc)
-        capture->control->page_to_address = k_verified = k;
+    if (!rc) {
+        k_verified = k;
+        capture->control->page_to_address = k;
+    }
     memset(capture->state->page, 0, PAGE);
     probe_done(&second);
     probe_done(&probe);
