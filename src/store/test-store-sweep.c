@@ -244,13 +244,28 @@ static int repeat_fault(const char *kind, const struct hf_fault_plan *once,
     return wrong != NULL;
 }
 
+/* How much of it: see the top of the file. */
+struct extent_of_sweep {
+    uint64_t cut_stride; /* 0: as sweep_cuts says */
+    size_t cut_step;
+    uint64_t once_stride; /* calls that fail once */
+    uint64_t stride;      /* the other failures */
+};
+
+static struct extent_of_sweep extent_of(const char *name)
+{
+    if (name != NULL && strcmp(name, "long") == 0)
+        return (struct extent_of_sweep){1, 5, 1, 1};
+    if (name != NULL && strcmp(name, "every") == 0)
+        return (struct extent_of_sweep){0, 17, 1, 37};
+    return (struct extent_of_sweep){41, 17, 37, 37};
+}
+
 int main(int argc, char **argv)
 {
-    bool all = argc > 1 && strcmp(argv[1], "long") == 0;
-    bool every = argc > 1 && strcmp(argv[1], "every") == 0;
+    struct extent_of_sweep extent = extent_of(argc > 1 ? argv[1] : NULL);
     struct hf_fault_plan once = {.fail_change = -1, .fail_read = -1, .error = -EIO};
     struct hf_fault_plan torn = once, full = once;
-    uint64_t stride = all ? 1 : 37;
     uint64_t changes = count_changes();
     int failed;
 
@@ -262,14 +277,15 @@ int main(int argc, char **argv)
         return repeat_cut(argv);
     if (argc == 4 && strcmp(argv[1], "fault") == 0)
         return repeat_fault(argv[3], &once, &torn, &full, strtoull(argv[2], NULL, 10));
-    failed = sweep_cuts(every ? 0 : (all ? 1 : 41), all ? 5 : 17);
+    failed = sweep_cuts(extent.cut_stride, extent.cut_step);
     if (!failed)
-        failed = sweep_faults(every ? 1 : stride, 17, "-EIO once", &once, false, changes);
+        failed = sweep_faults(extent.once_stride, 17, "-EIO once", &once, false, changes);
     if (!failed)
-        failed = sweep_faults(stride, 17, "-EIO from then on, short write", &torn, false, changes);
+        failed = sweep_faults(extent.stride, 17, "-EIO from then on, short write", &torn, false,
+                              changes);
     if (!failed)
-        failed = sweep_faults(stride, 17, "-ENOSPC once", &full, false, changes);
+        failed = sweep_faults(extent.stride, 17, "-ENOSPC once", &full, false, changes);
     if (!failed)
-        failed = sweep_faults(stride, 17, "failed read", &once, true, count_reads());
+        failed = sweep_faults(extent.stride, 17, "failed read", &once, true, count_reads());
     return failed;
 }
