@@ -84,10 +84,10 @@ def capture_ram(options):
 
 def churn_holds(bench, device, job, seconds):
     """Whether the machine stays in DATA mode under this load, and the status at its end."""
-    before = bench.status()["counters"]["lost_events"]
+    before = bench.status()["counters"]["dirty_writes"]
     fio(device, seconds, job)
     status = bench.status()
-    return status["mode"] == "DATA" and status["counters"]["lost_events"] == before, status
+    return status["mode"] == "DATA" and status["counters"]["dirty_writes"] == before, status
 
 
 def churn(options):
@@ -226,11 +226,12 @@ def checksum_pass(options):
                 bench.start_agent([device])
                 bench.wait_protected(900)
                 mine = time.monotonic() - begun
-                sent.add(bench.status()["counters"]["sent_bytes"] / changed)
+                counters = bench.status()["counters"]
+                sent.add((counters["sent_bytes"] + counters["pass_sent_bytes"]) / changed)
                 if not warm:
                     drop_caches()
                 begun = time.monotonic()
-                run("rsync", "--inplace", "--no-whole-file", path, bench.dir + "/copy")
+                run("rsync", "--ignore-times", "--inplace", "--no-whole-file", path, bench.dir + "/copy")
                 row.add((time.monotonic() - begun) / mine)
             row.note("last: %.2f s" % mine)
         yield row
